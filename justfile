@@ -58,13 +58,40 @@ e2e-config *words:
 e2e-delivery *words:
     "$({{packages}} e2e)"/pytest {{suites}}delivery.py {{words}}
 
+# Bundles in a network without a way out, and registries of nginx or a bucket alone; root, Debian
+e2e-offline *words:
+    "$({{packages}} e2e)"/pytest {{suites}}offline.py {{words}}
+
 # Client certificates, tokens of another issuer, and passwords; root, Debian
 e2e-access *words:
-    "$({{packages}} e2e)"/pytest {{suites}}access.py {{words}}
+    "$({{packages}} e2e)"/pytest {{suites}}access.py {{suites}}customers.py {{words}}
+
+# Signatures: push --sign, require_signature, and the policies for customers, checked by podman and skopeo; root, Debian
+e2e-trust *words:
+    "$({{packages}} e2e)"/pytest {{suites}}trust.py {{words}}
 
 # The manifests for clusters, and a setup in the cluster that KUBECONFIG names, in a project of its own; root, Debian
 e2e-kubernetes *words:
     "$({{packages}} e2e cluster)"/pytest {{suites}}kubernetes.py -m "cluster or not cluster" {{words}}
+
+# A release in target/dist: the stripped program raas, and raas.debug with its debug information; needs binutils
+release *words:
+    cargo build --locked --package raas --profile dist {{words}}
+    deploy/split-debug-info.sh target/dist/raas
+
+# A release in target/dist-output: .deb, .rpm, archive, SBOM, checksums; `--image`, `--sign KEY`; needs dpkg-deb, rpmbuild
+dist *words:
+    python3 deploy/dist.py {{words}}
+
+# Whether two builds of a release, in two folders, have the same bytes
+dist-twice:
+    python3 deploy/dist.py target/dist-output
+    python3 deploy/dist.py --target-dir target/dist-again target/dist-output-again
+    diff --recursive target/dist-output target/dist-output-again
+
+# Whether a stripped program finds its debug information beside it; needs binutils
+e2e-debug-info *words:
+    "$({{packages}} e2e)"/pytest {{suites}}debug_info.py {{words}}
 
 # The container image of the server, in target/image-output: a static program, at most 12 MiB; needs podman and binutils
 image *words:
@@ -80,6 +107,14 @@ image-twice:
 # The container image with a read-only root and no capabilities, pulled from itself, and a rolling update; root, Debian
 e2e-container *words:
     "$({{packages}} e2e)"/pytest {{suites}}container.py {{words}}
+
+# The units of systemd: valid, with little exposure; Debian
+e2e-units *words:
+    "$({{packages}} e2e)"/pytest {{suites}}units.py {{words}}
+
+# The packages, installed on a machine of their own that systemd runs: upgrade under a pull, remove, purge; root, Debian
+e2e-packages *words:
+    "$({{packages}} e2e)"/pytest {{suites}}packages.py {{suites}}installation.py {{words}}
 
 # The Helm chart, rendered by Helm, beside what `raas setup` applies
 e2e-chart *words:
@@ -130,6 +165,10 @@ alerts:
     promtool check rules deploy/prometheus/raas.rules.yml
     promtool test rules deploy/prometheus/raas.test.yml
 
+# The site of the documentation, in target/site/html, with its links checked; needs mdbook (cargo install --locked --no-default-features --features search mdbook)
+site:
+    deploy/site.sh
+
 # Publishing to a folder beside skopeo with docker-registry; root, Debian
 bench-push *words:
     {{packages}} bench && python3 tests/bench/bench_push.py {{words}}
@@ -142,9 +181,9 @@ bench-s3 *words:
 bench-sources *words:
     {{packages}} bench && python3 tests/bench/bench_sources.py {{words}}
 
-# Requests for a second and processor time, beside nginx and docker-registry; root, Debian
+# Requests for a second and processor time, beside nginx and docker-registry; then `just bench-access`; root, Debian
 bench-serve *words:
-    {{packages}} bench && python3 tests/bench/bench_serve.py {{words}}
+    {{packages}} bench && python3 tests/bench/bench_serve.py {{words}} && python3 tests/bench/bench_access.py
 
 # Pulls and logins with 50,000 keys of customers, and their memory; root, Debian
 bench-access *words:

@@ -13,16 +13,15 @@ It needs podman and binutils. The SBOM (CycloneDX) and the provenance (SLSA) ref
 import argparse
 import hashlib
 import json
-import os
 import pathlib
 import re
 import shutil
-import subprocess
 import tempfile
-import tomllib
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-TARGET = "x86_64-unknown-linux-gnu"
+from release.program import X86_64, build, is_static
+from release.sbom import document
+from release.source import ROOT, ReleaseError, commit, crate_version, output
+
 FEATURES = ["--no-default-features", "--features", "credentials"]
 AUTHORITIES = pathlib.Path("/etc/ssl/certs/ca-certificates.crt")
 # The most bytes of the image, packed.
@@ -41,55 +40,16 @@ SBOM = "application/vnd.cyclonedx+json"
 PROVENANCE = "application/vnd.in-toto+json"
 
 
-class ImageError(Exception):
-    """The image cannot be built, or is not as it must be."""
-
-
-def output(*command, **options):
-    done = subprocess.run([str(word) for word in command], check=True, stdout=subprocess.PIPE, **options)
-    return done.stdout.decode()
-
-
-def version():
-    """The version of the workspace."""
-    return tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
-
-
-def commit():
-    """The commit and its time, in seconds."""
-    text = output("git", "-C", ROOT, "log", "-1", "--format=%H %ct")
-    revision, seconds = text.split()
-    return revision, int(seconds)
-
-
-def build(profile, target_dir):
-    """The static program of the server alone. No path of this machine is in it."""
-    home = pathlib.Path(os.environ.get("CARGO_HOME", pathlib.Path.home() / ".cargo"))
-    places = {home: "/cargo", ROOT: "/raas", target_dir: "/target"}
-    rust = ["-C", "target-feature=+crt-static"]
-    rust += [f"--remap-path-prefix={place}={name}" for place, name in places.items()]
-    c = " ".join(f"-ffile-prefix-map={place}={name}" for place, name in places.items())
-    environment = os.environ | {
-        "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(rust),
-        "CFLAGS_" + TARGET.replace("-", "_"): c,
-        "CARGO_TARGET_DIR": str(target_dir),
-        "SOURCE_DATE_EPOCH": str(commit()[1]),
-    }
-    command = ["cargo", "build", "--locked", "--package", "raas", "--profile", profile, "--target", TARGET]
-    subprocess.run([*command, *FEATURES], cwd=ROOT, check=True, env=environment)
-    return target_dir / TARGET / profile / "raas"
-
-
 def inspect(program):
     """Fails if the program has code that a server must not have, or needs a library."""
     symbols = output("nm", "--demangle", program).splitlines()
     if not any("raas_server::" in symbol for symbol in symbols):
-        raise ImageError(f"{program} has no symbols to look at")
+        raise ReleaseError(f"{program} has no symbols to look at")
     found = [one for one in symbols if FORBIDDEN.search(one) and "drop_in_place<" not in one]
     if found:
-        raise ImageError(f"{program} has code that a server must not have, such as {found[0]}")
-    if "INTERP" in output("readelf", "--program-headers", "--wide", program):
-        raise ImageError(f"{program} is not static")
+        raise ReleaseError(f"{program} has code that a server must not have, such as {found[0]}")
+    if not is_static(program):
+        raise ReleaseError(f"{program} is not static")
 
 
 def layout(program, folder, storage):
@@ -102,54 +62,22 @@ def layout(program, folder, storage):
     shutil.copy(AUTHORITIES, context)
     created = output("date", "--utc", "--date", f"@{seconds}", "+%Y-%m-%dT%H:%M:%SZ").strip()
     podman = ["podman", "--root", storage / "r", "--runroot", storage / "rr", "--storage-driver=vfs"]
-    name = f"localhost/raas:{version()}"
-    arguments = {"VERSION": version(), "REVISION": revision, "CREATED": created}
+    name = f"localhost/raas:{crate_version()}"
+    arguments = {"VERSION": crate_version(), "REVISION": revision, "CREATED": created}
     command = [*podman, "build", "--quiet", "--isolation=chroot", "--timestamp", seconds, "--tag", name]
     command += [f"--build-arg={key}={value}" for key, value in arguments.items()]
     output(*command, "--file", ROOT / "deploy" / "Containerfile", context)
     shutil.rmtree(folder, ignore_errors=True)
-    output(*podman, "push", "--quiet", name, f"oci:{folder}:{version()}")
+    output(*podman, "push", "--quiet", name, f"oci:{folder}:{crate_version()}")
     (found,) = json.loads((folder / "index.json").read_text())["manifests"]
     return found
 
 
-def components():
-    """The packages in the program, as CycloneDX has them."""
-    command = ["cargo", "tree", "--locked", "--package", "raas", "--target", TARGET, *FEATURES]
-    listed = output(*command, "--edges", "normal", "--prefix", "none", "--format", "{p}\t{l}", cwd=ROOT)
-    locked = tomllib.loads((ROOT / "Cargo.lock").read_text())["package"]
-    checksums = {(package["name"], package["version"]): package.get("checksum") for package in locked}
-    found = {}
-    for line in listed.splitlines():
-        package, licence = line.split("\t")
-        name, number = package.split()[:2]
-        number = number.removeprefix("v")
-        component = {
-            "type": "library",
-            "bom-ref": f"pkg:cargo/{name}@{number}",
-            "name": name,
-            "version": number,
-            "purl": f"pkg:cargo/{name}@{number}",
-        }
-        if licence := licence.removesuffix(" (*)").replace("/", " OR "):
-            component["licenses"] = [{"expression": licence}]
-        if checksum := checksums.get((name, number)):
-            component["hashes"] = [{"alg": "SHA-256", "content": checksum}]
-        found[name, number] = component
-    return [found[key] for key in sorted(found)]
-
-
 def sbom(image):
-    """What is in the image. It says no time, so that it is the same each time."""
-    main = {"type": "container", "bom-ref": "image", "name": "raas", "version": version()}
+    """What is in the image."""
+    main = {"type": "container", "bom-ref": "image", "name": "raas", "version": crate_version()}
     main["hashes"] = [{"alg": "SHA-256", "content": image["digest"].removeprefix("sha256:")}]
-    return {
-        "bomFormat": "CycloneDX",
-        "specVersion": "1.6",
-        "version": 1,
-        "metadata": {"component": main},
-        "components": components(),
-    }
+    return document(main, X86_64.target, FEATURES)
 
 
 def provenance(image, profile):
@@ -158,7 +86,7 @@ def provenance(image, profile):
     source = {"uri": "git+https://github.com/raas-registry/raas", "digest": {"gitCommit": revision}}
     definition = {
         "buildType": "https://github.com/raas-registry/raas/blob/main/deploy/image.py",
-        "externalParameters": {"profile": profile, "target": TARGET, "features": ["credentials"]},
+        "externalParameters": {"profile": profile, "target": X86_64.target, "features": ["credentials"]},
         "internalParameters": {"rustc": output("rustc", "--version").strip()},
         "resolvedDependencies": [source],
     }
@@ -208,7 +136,7 @@ def main():
     parser.add_argument("output", type=pathlib.Path)
     given = parser.parse_args()
     given.output.mkdir(parents=True, exist_ok=True)
-    program = given.program or build(given.profile, given.target_dir.resolve())
+    program = given.program or build(X86_64, given.profile, given.target_dir.resolve(), FEATURES)
     inspect(program)
     stripped, folder = given.output / "raas", given.output / "layout"
     output("strip", "--strip-all", "-o", stripped, program)
@@ -222,7 +150,7 @@ def main():
     print(f"program: {stripped.stat().st_size} bytes, sha256 {digest}")
     print(f"image:   {size} bytes packed, {image['digest']}")
     if given.profile == "image" and size > MOST:
-        raise ImageError(f"the image has {size} bytes, and may have {MOST}")
+        raise ReleaseError(f"the image has {size} bytes, and may have {MOST}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,10 @@
 
 use std::io::{self, Cursor};
 
-use raas_image::{Archive, Image, ImageError, Input, Limits, Wanted, copy, fingerprint, open};
+use raas_image::{
+    Archive, Content, Image, ImageError, Input, LayerDigest, Limits, Wanted, copy, fingerprint, open,
+    walk_layer,
+};
 use raas_testkit::{Files, TarBuilder};
 use raas_types::Digest;
 
@@ -11,10 +14,24 @@ const SEPARATOR: u8 = 0x1e;
 
 /// An archive: no bytes make a reader panic, and what it reads is what the digests say.
 pub fn archive(bytes: &[u8]) {
+    layer(bytes);
     let input = Input::Stream("the archive".into(), Box::new(Cursor::new(bytes.to_vec())));
     match open(input, &std::env::temp_dir(), &limits(), &mut |_| {}) {
         Ok(archive) => read(&archive),
         Err(error) => check_message(&error),
+    }
+}
+
+/// The bytes as a layer: no path of an entry leads out of the root.
+fn layer(bytes: &[u8]) {
+    let digest = LayerDigest::Blob(Digest::of(bytes));
+    let walked = walk_layer(&Content::memory("the layer", bytes), digest, &limits(), &mut |entry| {
+        let parts = || entry.path.split('/');
+        assert!(parts().all(|part| !matches!(part, "" | "." | "..")), "{:?}", entry.path);
+        Ok(())
+    });
+    if let Err(error) = walked {
+        check_message(&error);
     }
 }
 

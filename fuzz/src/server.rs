@@ -67,11 +67,13 @@ fn publish(metadata: &std::path::Path, name: &str, protected: bool, word: &str) 
         media_type: media_type::OCI_MANIFEST.into(),
         size: manifest.len() as u64,
         platform: None,
+        image: None,
     };
     let extension = V2Extension {
         tags: [("1.0".parse().expect("a tag"), digest)].into(),
         manifests: [(digest, entry)].into(),
         blobs: [(blob, BlobEntry { size: 4, diff_id: None, location: None })].into(),
+        ..V2Extension::default()
     };
     let content = Content::V2(V2Content::new(extension, |_| None));
     let document =

@@ -20,8 +20,22 @@ pub const BETWEEN: &[u8] = b"\n=====\n";
 /// The answers of the server, each to one request; the last one also to all others.
 static ANSWERS: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
+/// Sends requests for all other hosts to a port of this machine where nobody listens: an answer may redirect anywhere.
+fn stay_here() {
+    for (name, value) in
+        [("http_proxy", NOWHERE), ("https_proxy", NOWHERE), ("all_proxy", NOWHERE), ("no_proxy", "127.0.0.1")]
+    {
+        // SAFETY: this is done once, and no other thread of a target reads or changes the environment.
+        unsafe { std::env::set_var(name, value) };
+    }
+}
+
+/// The port `discard`.
+const NOWHERE: &str = "http://127.0.0.1:9";
+
 /// A server that lives as long as the process, and sends whatever bytes it is given.
 static HOST: LazyLock<String> = LazyLock::new(|| {
+    stay_here();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port of this machine is free");
     let host = listener.local_addr().expect("a bound socket has an address").to_string();
     std::thread::spawn(move || {

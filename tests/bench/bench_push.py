@@ -23,11 +23,11 @@ import tarfile
 import tempfile
 
 from bench_s3 import Measured
-from bench_sources import registry_on_folder
 
 from harness.archives import OciLayout, add, image_config, sha256
 from harness.measure import MIB
 from harness.raas import build
+from harness.sources import registry_on_folder
 
 PROGRAMS = ("/usr/lib", "/usr/bin", "/usr/share")
 LAYER, LAYERS = 320 * MIB, 4

@@ -167,8 +167,8 @@ def example(name):
     return TARGET / "release" / "examples" / name
 
 
-def load(server, path, method, seconds, authorization=""):
-    """Requests for a second, and microseconds of the server's processor for a request."""
+def load(server, path, method, seconds, authorization="", script=None):
+    """Requests for a second, and microseconds of the server for a request. wrk runs the script."""
     url = server.url(path)
     if method == "HEAD":
         # wrk waits for the bytes of a HEAD. ab is slower than the servers: in its rows processor time counts.
@@ -177,6 +177,7 @@ def load(server, path, method, seconds, authorization=""):
         failed = r"(Non-2xx responses|Failed requests:\s+[1-9]).*"
     else:
         command = ["wrk", "-t", "1", "-c", CONNECTIONS, "-d", f"{seconds}s"]
+        command += ["-s", script] if script else []
         requests, rate = r"(\d+) requests in", r"Requests/sec:\s+([\d.]+)"
         failed = r"(Non-2xx or 3xx responses|Socket errors).*"
     before = server.processor_seconds()

@@ -3,7 +3,7 @@
 import time
 
 from chaos.trial import Trial
-from chaos.world import STALL, Violated
+from chaos.world import STALL, VENDOR, Violated
 from harness.memory_s3 import Answer, Cut, refusal
 
 
@@ -90,6 +90,68 @@ def faults(place, noise):
                 place.mode,
                 lambda place, number=number, fault=fault, lasts=lasts: fail(place, number, fault, lasts),
             )
+
+
+# What a service may answer to a reading request although the object is good.
+WRONG = {
+    "404": lambda _, act: refusal(404, "NoSuchKey"),
+    "garbage": nonsense(b"<html>busy</html>"),
+    "empty": nonsense(b""),
+    "flipped": flipped,
+    "500": FAULTS["500"],
+    "403": FAULTS["403"],
+    "truncated": truncated,
+}
+READERS = {
+    "repair": ["setup", VENDOR, "--repair"],
+    "gc": ["gc", VENDOR, "--yes", "--keep-days", "0", "--grace-hours", "0"],
+    "status": ["status", VENDOR, "--deep"],
+}
+
+
+def faults_of_readers(place, _):
+    """Wrong answers to all reading requests of commands that conclude something from them, or only to those
+    for content."""
+    if not place.service:
+        return
+    for reader in READERS:
+        for fault in WRONG:
+            for part in ["", "/_v2/", "_metadata/", "_record/"]:
+                yield Trial(
+                    f"fault-of-{reader}-{fault}-{part.strip('_/') or 'all'}",
+                    "faults",
+                    place.mode,
+                    lambda place, reader=reader, fault=fault, part=part: mislead(place, reader, fault, part),
+                )
+
+
+def mislead(place, reader, fault, part):
+    place.restore()
+    before = published_objects(place)
+
+    def hook(request, _, act):
+        is_meant = request.operation == "GetObject" and part in f"/{request.key}"
+        return WRONG[fault](request, act) if is_meant else act()
+
+    place.service.hook = hook
+    ended = place.run(*READERS[reader], limit=300)
+    place.service.hook = None
+    if ended.code not in (0, 1, 4):
+        raise Violated(f"wrong answers have no clear end: {ended}")
+    lost = [key for key, content in before.items() if place.object(key) != content]
+    if lost:
+        raise Violated(f"wrong answers have removed or changed {', '.join(lost)}: {ended}")
+    place.must_serve(place.old)
+    place.must(*place.push("new"))
+    place.must_serve(place.new["new"])
+    place.must("setup", VENDOR, "--repair")
+    place.must_be_healthy("after wrong answers")
+
+
+def published_objects(place):
+    """The content of all objects of images."""
+    objects = place.service.content.objects
+    return {key: content for key, (content, _) in objects.items() if not key.startswith("_")}
 
 
 def fail(place, number, fault, lasts):

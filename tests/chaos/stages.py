@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from chaos import power
-from chaos.faults import faults
+from chaos.faults import faults, faults_of_readers
 from chaos.flips import flips, kills_of_repairs
 from chaos.kills import kills_at_calls, kills_at_requests, kills_at_times, kills_in_a_row, signals
 from chaos.operators import operators
@@ -38,5 +38,6 @@ STAGES = {
     "kill-repair": Stage(kills_of_repairs, 0.5, endless=True),
     "signal": Stage(signals, 0.5, endless=True),
     "fault": Stage(faults, 10),
+    "fault-of": Stage(faults_of_readers, 2),
     "flip": Stage(flips, 4, endless=True),
 }

@@ -12,11 +12,13 @@ import subprocess
 import tarfile
 import time
 
-from harness.archives import docker_save, sha256, tar_of
+from harness.archives import docker_save, pulp2_export, sha256, tar_of
 from harness.memory_s3 import MemoryS3
 from harness.process import Process
 
 VENDOR, IMAGE = "acme", "app"
+# A repository of Docker v1 images, which every home has beside the image that trials push.
+V1_IMAGE = "v1app"
 # A command that takes longer hangs.
 LIMIT = 120
 # Far less than the default, so that a hang costs seconds. The attempts are as many, without pauses.
@@ -67,7 +69,10 @@ class Place:
         for name, size in [("old", 30_000), ("new", 40_000), ("large", 18 << 20)]:
             layer = tar_of({"data": noise.randbytes(size)})
             docker_save(self.images / f"{name}.tar", f"{IMAGE}:latest", layer, sha256(layer))
+        layers = [tar_of({f"data{number}": noise.randbytes(3_000)}) for number in range(2)]
+        pulp2_export(self.images / "v1.tar", V1_IMAGE, layers)
         self.must("setup", VENDOR)
+        self.must(*self.push("v1"))
         self.must(*self.push("old"))
         self.old = self.latest()
         self.kept_content = self.service and self.service.content.copy()
@@ -106,7 +111,8 @@ class Place:
     # Commands
 
     def push(self, name):
-        return ["push", VENDOR, IMAGE, "--from", self.images / f"{name}.tar"]
+        repository = V1_IMAGE if name == "v1" else IMAGE
+        return ["push", VENDOR, repository, "--from", self.images / f"{name}.tar"]
 
     def command(self, *words, home=None):
         return [self.program, "--home", home or self.home, "--config", self.config, *words]
@@ -190,7 +196,10 @@ class Place:
         files, found = self.files(), {}
         for path, content in files.items():
             name = path.removeprefix("crane/data/").removesuffix(".json")
-            if not path.endswith(".json") or name.endswith("_v1") or "+operator" in path:
+            if not path.endswith(".json") or "+operator" in path:
+                continue
+            if name.endswith("/_v1"):
+                self.must_have_v1(name.removesuffix("/_v1"), json.loads(content))
                 continue
             document = json.loads(content).get("raas")
             if not document:
@@ -207,6 +216,20 @@ class Place:
                 if sha256(content) != digest or blob.get("size", len(content)) != len(content):
                     raise Violated(f"blob {digest} of {name} is published and damaged")
         return found
+
+    def must_have_v1(self, name, document):
+        """Each Docker v1 image that a document publishes has its three files, as they were published."""
+        for image, entry in document["raas"]["images"].items():
+            files = {file: self.object(f"{name}/{image}/{file}") for file in ("json", "ancestry", "layer")}
+            missing = sorted(file for file, content in files.items() if content is None)
+            if missing:
+                raise Violated(f"{', '.join(missing)} of image {image} of {name} is published and missing")
+            for file in ("json", "layer"):
+                if sha256(files[file]) != entry[file]:
+                    raise Violated(f"{file} of image {image} of {name} is published and damaged")
+            facts = json.loads(files["json"])
+            if json.loads(files["ancestry"])[:2] != [one for one in (image, facts.get("parent")) if one]:
+                raise Violated(f"ancestry of image {image} of {name} is published and damaged")
 
     def latest(self):
         return self.published()[IMAGE]["latest"]

@@ -9,6 +9,7 @@ import pytest
 from harness import packages, process
 from harness.clients import Clients, Podman, Skopeo, docker_daemon
 from harness.raas import Raas, build
+from harness.releases import dist
 from harness.samples import samples
 
 PROGRAM = pytest.StashKey()
@@ -59,6 +60,12 @@ def pytest_runtest_makereport():
 def program(pytestconfig):
     """The program that all suites test."""
     return pytestconfig.stash[PROGRAM]
+
+
+@pytest.fixture(scope="session")
+def release(program, tmp_path_factory):
+    """A release of the program."""
+    return dist(program, tmp_path_factory.mktemp("release") / "output")
 
 
 @pytest.fixture

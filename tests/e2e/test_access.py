@@ -11,28 +11,22 @@ import json
 import os
 import pathlib
 import shutil
-import tempfile
 import time
 import urllib.parse
 
 import pytest
 
 from harness.certificates import EC_KEY, RSA_KEY, Authority, self_signed
-from harness.clients import Clients, Podman, Skopeo, docker_daemon
+from harness.clients import docker_daemon
+from harness.logins import REFUSALS, THROTTLED, Logins
 from harness.namespaces import own_network_and_mounts
-from harness.process import CommandFailed, result, run, wait_for
+from harness.process import result, run, wait_for
 from harness.raas import Raas, stateless_server
 from harness.web import Quiet, WebServer, status_of
 
 # In a network for documentation (RFC 5737): no client takes it for its own machine.
 ADDRESS = "192.0.2.10"
 USER, PASSWORD = "ann", "correct horse:battery"
-# How clients tell that they may not have something, or that it is not there.
-REFUSALS = [
-    *["unauthorized", "denied", "not found", "manifest unknown", "repository name not known"],
-    "invalid username/password",
-]
-THROTTLED = ["toomanyrequests", "too many", "429"]
 CLIENT = "extendedKeyUsage=clientAuth\n"
 SERVER = "extendedKeyUsage=serverAuth\n"
 
@@ -90,61 +84,6 @@ def published(program, all_samples, work):
 def wait_until_ready(server, scheme="http"):
     ready = ["curl", "-skf", "-o", "/dev/null", f"{scheme}://{server.address}/-/readyz"]
     wait_for("the server is ready", lambda: result(*ready, timeout=10).returncode == 0, process=server)
-
-
-class Logins(Clients):
-    """docker, podman and skopeo, each with logins of its own."""
-
-    def __init__(self, docker, short_folder, *options):
-        # Logins of an earlier test are forgotten.
-        shutil.rmtree(docker.folder / "config", ignore_errors=True)
-        folder = pathlib.Path(tempfile.mkdtemp(dir=short_folder))
-        self.docker, self.options = docker, options
-        self.files = {name: folder / f"{name}.json" for name in ["podman", "skopeo"]}
-        for file in self.files.values():
-            file.write_text("{}")
-        self.podman = Podman(folder / "podman", [*options, "--authfile", self.files["podman"]])
-        source = [option.replace("--", "--src-", 1) for option in options]
-        skopeo = Skopeo(folder / "copied", [*source, "--src-authfile", self.files["skopeo"]])
-        super().__init__([docker, self.podman], skopeo)
-
-    def are_refused(self, host, name, tags, words=REFUSALS):
-        """Asserts that no client can pull a tag."""
-        tag, platforms = next(iter(tags.items()))
-        reference, platform = f"{host}/{name}:{tag}", next(iter(platforms))
-        for client in self.single:
-            is_refused(f"{client.name} pulls {name}", lambda c=client: c.pull(reference, platform), words)
-        is_refused(f"skopeo pulls {name}", lambda: self.skopeo.pull_all(reference), words)
-
-    def logins(self, host, user, password):
-        """The login of each client, not yet done."""
-        words = ["--username", user, "--password-stdin", host]
-        commands = {"docker": self.docker.command("login", *words)}
-        for name, file in self.files.items():
-            commands[name] = [name, "login", *self.options, "--authfile", file, *words]
-        return {
-            name: lambda command=command: run(*command, input=password) for name, command in commands.items()
-        }
-
-    def log_in(self, host, user, password):
-        for login in self.logins(host, user, password).values():
-            login()
-
-    def logins_are_refused(self, host, user, password, words=REFUSALS):
-        """Asserts that no client can log in."""
-        for name, login in self.logins(host, user, password).items():
-            is_refused(f"{name} logs in", login, words)
-
-
-def is_refused(what, action, words):
-    """Asserts that an action of a client fails, and for the right reason."""
-    try:
-        action()
-    except CommandFailed as error:
-        said = str(error).lower()
-    else:
-        pytest.fail(f"{what}: this must be refused")
-    assert any(word in said for word in words), f"{what}: refused for another reason: {said}"
 
 
 @dataclasses.dataclass
@@ -376,47 +315,3 @@ def test_passwords(docker, published, short_folder, tmp_path):
         wait_for("the user is gone", lambda: status_with(server.address, PASSWORD)[0] in (401, 429))
         clients.are_refused(server.address, "secret", published.tags, [*REFUSALS, *THROTTLED])
         assert PASSWORD not in server.log.read_text()
-
-
-def test_customers(docker, program, all_samples, short_folder, tmp_path):
-    """A key of `raas access` in each client: grants, files of credentials, rotation, revocation."""
-    sample = all_samples["docker-save"]
-    raas = Raas(program, tmp_path / "home")
-    raas("push", "acme", "open", *sample.push)
-    for name in ["secret", "other"]:
-        raas("push", "acme", name, *sample.push, "--protected")
-
-    def key(command, *arguments):
-        made = raas("access", command, "acme", "bigbank", "--format", "json", *arguments)
-        return json.loads(made)["password"]
-
-    password = key("add", "--repositories", "secret")
-    with raas.serve(tmp_path / "serve.log", "--log", "json") as server:
-        clients = Logins(docker, short_folder, "--tls-verify=false")
-        clients.pull(server.address, "open", sample.tags)
-        clients.are_refused(server.address, "secret", sample.tags)
-        clients.logins_are_refused(server.address, "bigbank", "raas_wrong")
-        clients.log_in(server.address, "bigbank", password)
-        clients.pull(server.address, "open", sample.tags)
-        clients.pull(server.address, "secret", sample.tags)
-        clients.are_refused(server.address, "other", sample.tags)
-        raas("access", "grant", "acme", "bigbank", "other")
-        clients.pull(server.address, "other", sample.tags)
-        # The file of a Kubernetes secret is one that podman and skopeo read as well.
-        add = ["access", "add", "acme", "bigbank", "--key", "cluster", "--host", server.address]
-        manifest = raas(*add, "--format", "k8s-secret")
-        config = manifest.split(".dockerconfigjson: ")[1].split()[0]
-        clients.files["skopeo"].write_bytes(base64.b64decode(config))
-        clients.skopeo.pull_all(f"{server.address}/secret:{next(iter(sample.tags))}")
-        # The clients still have the old secret, and it is valid during the overlap.
-        new = key("rotate", "--key", "default", "--overlap", "1h")
-        clients.pull(server.address, "secret", sample.tags)
-        clients.log_in(server.address, "bigbank", new)
-        clients.pull(server.address, "secret", sample.tags)
-        raas("access", "revoke", "acme", "bigbank")
-        clients.are_refused(server.address, "secret", sample.tags)
-        clients.logins_are_refused(server.address, "bigbank", new)
-        log = server.log.read_text()
-        assert not any(secret in log for secret in [password, new, config]), "a secret is in the log"
-    pulls = json.loads(raas("pulls", "acme", tmp_path / "serve.log", "--customer", "bigbank", "--json"))
-    assert {image["image"] for image in pulls["images"]} >= {"secret", "other"}, pulls

@@ -11,18 +11,20 @@ from harness.process import running, wait_for
 from harness.raas import Raas, address_in
 from harness.web import status_of
 
-# `--minutes` of `just chaos` has no limit; CI has ten minutes for everything here.
-MINUTES = 5
+# `--minutes` of `just chaos` has no limit.
+MINUTES = 10
+# A quarter of what a machine with two processors does in that time. If there are fewer, something keeps
+# trials from being made.
+LEAST = {"kills": 100, "faults": 40, "flips": 35, "signals": 5, "rounds": 1, "prefixes": 1}
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 def test_nothing_is_lost_or_half_published(program, tmp_path):
     report = run(Options(program, tmp_path, seed=20, seconds=MINUTES * 60))
     print(report)
     assert not report.violations, str(report)
-    # Otherwise something kept the trials from being made.
-    for kind in ["kills", "faults", "flips", "signals", "rounds", "prefixes"]:
-        assert report.counts[kind] > 0, str(report)
+    for kind, least in LEAST.items():
+        assert report.counts[kind] >= least, str(report)
 
 
 @contextlib.contextmanager

@@ -72,6 +72,10 @@ def comparable(documents):
         ("server_secret = keys", {"environmentSecret": "keys"}),
         ("service_account = reader", {"serviceAccount": "reader"}),
         ("ingress_class = nginx", {"entry": "ingress", "ingressClass": "nginx"}),
+        (
+            "ingress_class = nginx\ningress_namespace = ingress-nginx",
+            {"entry": "ingress", "ingressClass": "nginx", "ingressNamespace": "ingress-nginx"},
+        ),
         ("gateway = infra/public", {"entry": "gateway", "gateway": {"namespace": "infra", "name": "public"}}),
     ],
 )

@@ -128,7 +128,7 @@ def test_configuration_in_a_git_repository(raas, repository, environment, client
         repository.prepend(f"[redhat]\nmask_layers = {MASKED}\nlayer_url = {cdn.url}/rhel7\n")
         report = raas.json("push", "bigdatainc", "bigdata-app", *sample.push, **options)
         assert report["backed_up"], report
-        assert [masked["layer"] for masked in report["masked"]] == [MASKED], report
+        assert [masked["digest"] for masked in report["masked_layers"]] == [MASKED], report
         clients.pull(server.address, "bigdata-app", sample.tags)
         kept = repository.files()
         log = next(text for path, text in kept.items() if path.startswith("bigdatainc/logs/"))
@@ -140,7 +140,7 @@ def test_configuration_in_a_git_repository(raas, repository, environment, client
         raas("push", "bigdatainc", "bigdata-app", "--from", FIXTURES / "docker-save.tar", **options)
         raas("rollback", "bigdatainc", "bigdata-app", "--to", report["commit"], **options)
         clients.pull(server.address, "bigdata-app", sample.tags)
-        log = raas.json("log", "bigdatainc", "bigdata-app", **options)
+        log = raas.json("log", "bigdatainc", "bigdata-app", **options)["publications"]
         assert [entry["what"].split()[0] for entry in log] == ["Roll", "Publish", "Publish"], log
         listing = raas.json("list", "bigdatainc", **options)["vendors"][0]["repositories"]
         assert [tag["tag"] for tag in listing[0]["tags"]] == list(sample.tags), listing
@@ -190,7 +190,7 @@ def test_base_layers_in_another_registry(raas, other_registry, clients, tmp_path
     config.write_text(f"[redhat]\nmask_images = docker://{reference}\n")
     with raas.serve(tmp_path / "serve.log") as server:
         report = raas.json("--config", config, "push", "acme", "app", "--from", app)
-        masked = {layer["layer"]: layer["location"] for layer in report["masked"]}
+        masked = {layer["digest"]: layer["location"] for layer in report["masked_layers"]}
         assert set(masked) == base_layers
         blobs = f"{other_registry.address}/v2/operator/base/blobs/"
         assert all(blobs in location for location in masked.values()), masked

@@ -1,14 +1,17 @@
-"""raas behind a reverse proxy, nginx, and raas that reaches S3 through a forward proxy, squid."""
+"""raas behind a reverse proxy, nginx; and raas that reaches S3, registries and web servers through a forward
+proxy, squid."""
 
 import os
 
 import pytest
 
+from harness.certificates import Authority
 from harness.process import run, wait_for
-from harness.proxies import nginx_before, squid_proxy
+from harness.proxies import INNER_NAME, nginx_before, squid_proxy
 from harness.raas import Raas, stateless_server
 from harness.s3_services import moto_service
-from harness.web import status_of
+from harness.sources import company_registry
+from harness.web import Cdn, status_of
 
 PROXY_VARIABLES = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"]
 
@@ -108,3 +111,81 @@ def test_server_fetches_through_squid(program, moto, squid, clients, all_samples
     else:
         assert any("_metadata" in address for address in seen), seen
         assert any("/blobs/" in address for address in seen), seen
+
+
+# Values of NO_PROXY for a server on this machine, and whether squid sees its connections all the same. `*`
+# counts only if it is the whole value, as curl reads it.
+EXCEPTIONS = {
+    "none": ("", True),
+    "all": ("*", False),
+    "network-and-spaces": ("10.0.0.1 127.0.0.0/8", False),
+    "port": ("127.0.0.1:PORT", False),
+    "other-port": ("127.0.0.1:1", True),
+    "star-in-a-list": ("example.com,*", True),
+}
+with_exceptions = pytest.mark.parametrize(("no_proxy", "through"), EXCEPTIONS.values(), ids=EXCEPTIONS)
+
+
+def tunnels(squid, before, address, expected):
+    """Checks which tunnels squid has made since then: some to this address alone, or none."""
+    # squid writes a line when a tunnel ends.
+    if expected:
+        wait_for("the line of a tunnel", lambda: len(squid.requests()) > before)
+    seen = set(squid.requests()[before:])
+    assert seen == ({("CONNECT", address)} if expected else set())
+
+
+@pytest.fixture(scope="module")
+def company(tmp_path_factory, all_samples):
+    """A registry with passwords and a private authority, which has `team/app`."""
+    with company_registry(tmp_path_factory.mktemp("company")) as registry:
+        registry.push(f"oci:{all_samples['oci-multi'].path}:2.0", "team/app:2.0")
+        registry.login()
+        yield registry
+
+
+@with_exceptions
+def test_push_from_a_registry_through_squid(raas, squid, company, no_proxy, through):
+    """A registry with TLS is reached by CONNECT, and its private authority is checked within the tunnel."""
+    no_proxy = no_proxy.replace("PORT", company.host.rsplit(":")[-1])
+    env = company.environment(environment(HTTPS_PROXY=squid.url, NO_PROXY=no_proxy))
+    before = len(squid.requests())
+    report = raas.json("push", "acme", "app", "--from", f"docker://{company.host}/team/app:2.0", env=env)
+    assert report["source_kind"] == "registry"
+    tunnels(squid, before, company.host, through)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("authority"), "authority")
+
+
+@with_exceptions
+def test_push_from_a_web_server_through_squid(raas, squid, authority, all_samples, no_proxy, through):
+    """`--from https://…` goes through a tunnel."""
+    files = authority.issue("web", "subjectAltName=IP:127.0.0.1\n")
+    path = all_samples["docker-save"].path
+    with Cdn(path.parent).use_tls(*files) as web:
+        no_proxy = no_proxy.replace("PORT", web.address.rsplit(":")[-1])
+        env = environment(HTTPS_PROXY=squid.url, NO_PROXY=no_proxy, SSL_CERT_FILE=str(authority.certificate))
+        before = len(squid.requests())
+        more = all_samples["docker-save"].more
+        raas("push", "acme", "app", "--from", f"{web.url}/{path.name}", *more, env=env)
+        tunnels(squid, before, web.address, through)
+
+
+@pytest.mark.parametrize("excepted", [False, True], ids=["HTTPS_PROXY", "NO_PROXY"])
+def test_doctor_through_squid(raas, squid, authority, all_samples, tmp_path, excepted):
+    """The doctor examines a registry whose name squid alone can resolve."""
+    sample = all_samples["docker-save"]
+    raas("push", "acme", "app", *sample.push)
+    certificate, key = authority.issue("inner", f"subjectAltName=DNS:{INNER_NAME}\n", days="90")
+    files = ["--tls-certificate", certificate, "--tls-key", key]
+    with raas.serve(tmp_path / "serve.log", "acme", *files) as server:
+        address = f"{INNER_NAME}:{server.address.rsplit(':')[-1]}"
+        exception = {"NO_PROXY": f".{INNER_NAME}"} if excepted else {}
+        env = environment(HTTPS_PROXY=squid.url, SSL_CERT_FILE=str(authority.certificate), **exception)
+        before = len(squid.requests())
+        done = raas.result("doctor", f"{address}/app:{next(iter(sample.tags))}", env=env)
+        assert done.returncode == (1 if excepted else 0), done
+        tunnels(squid, before, address, not excepted)

@@ -84,7 +84,7 @@ def test_masked_layer_stays_with_its_operator(raas, clients, all_samples, tmp_pa
         config = tmp_path / "raas.cfg"
         config.write_text(f"[redhat]\nmask_layers = {MASKED}\nlayer_url = {cdn.url}/rhel7\n")
         report = raas.json("--config", config, "push", "bigdatainc", "bigdata-app", *sample.push)
-        assert [masked["layer"] for masked in report["masked"]] == [MASKED], report
+        assert [masked["digest"] for masked in report["masked_layers"]] == [MASKED], report
         clients.pull(server.address, "bigdata-app", sample.tags)
         assert [path for path in raas.home.rglob("*") if MASKED in str(path)] == []
         assert cdn.asked.count(f"/rhel7/{MASKED}/layer") >= 3, cdn.asked

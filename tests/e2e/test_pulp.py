@@ -7,6 +7,7 @@ import pytest
 from harness.process import result, run
 from harness.pulp import pulp_server
 from harness.raas import Raas
+from harness.sources import make_image, registry_on_folder
 
 pytestmark = [pytest.mark.pulp, pytest.mark.timeout(900)]
 
@@ -19,17 +20,17 @@ def pulp(short_folder, all_samples):
         yield pulp
 
 
-def configured(raas, pulp, tmp_path, *more):
+def configured(raas, pulp, tmp_path, *more, **login):
     """The words of `raas` with a configuration for this server."""
     config = tmp_path / "raas.cfg"
-    config.write_text(pulp.section(*more))
+    config.write_text(pulp.section(*more, **login))
     return Raas(raas.program, raas.home), ["--config", config]
 
 
 def test_push_without_a_source(raas, pulp, clients, all_samples, tmp_path):
     raas, config = configured(raas, pulp, tmp_path)
     report = raas.json(*config, "push", "acme", "app")
-    assert report["source"]["kind"] == "pulp"
+    assert report["source_kind"] == "pulp"
     with raas.serve(tmp_path / "serve.log", "acme") as server:
         clients.pull(server.address, "app", all_samples["oci-multi"].tags)
 
@@ -57,14 +58,14 @@ def test_sync_after_a_tag_moved(raas, pulp, all_samples, tmp_path):
     raas, config = configured(raas, pulp, tmp_path, "[acme]", "sync.moving = pulp")
 
     def image():
-        return raas.json(*config, "sync")["images"][0]
+        return raas.json(*config, "sync")["repositories"][0]
 
-    assert image()["changed"] == ["1"]
+    assert image()["changed_tags"] == ["1"]
     assert image()["outcome"] == "unchanged"
     pulp.push(f"docker-archive:{all_samples['docker-save'].path}", "acme/moving:1")
-    assert image()["changed"] == ["1"]
+    assert image()["changed_tags"] == ["1"]
     healthy = raas.result(*config, "status", "acme", "moving", "--pulp", "--json")
-    (check,) = [one for one in json.loads(healthy.stdout)["checks"] if one["name"] == "source"]
+    (check,) = [one for one in json.loads(healthy.stdout)["vendors"][0]["checks"] if one["name"] == "source"]
     assert check["outcome"] == "ok", check
 
 
@@ -75,6 +76,47 @@ def test_a_private_repository_is_protected(raas, pulp, all_samples, tmp_path):
     pulp.rest("PATCH", found["pulp_href"], '{"private": true}')
     raas, config = configured(raas, pulp, tmp_path)
     assert raas.json(*config, "push", "acme", "secret")["protected"]
+
+
+def test_content_that_pulp_fetches_on_demand(raas, pulp, tmp_path):
+    """Through the registry it is published, and an export says why it is not."""
+    with registry_on_folder(tmp_path / "upstream") as upstream:
+        host = f"127.0.0.1:{upstream.port}"
+        # Content that Pulp has from elsewhere would be exported.
+        layout = make_image(tmp_path / "layout", 1, 1000)
+        copy = ["skopeo", "copy", "-q", "--insecure-policy", "--dest-tls-verify=false"]
+        run(*copy, f"oci:{layout}:1.0", f"docker://{host}/up/app:1.0")
+        lazy = {"url": f"http://{host}", "upstream_name": "up/app", "policy": "on_demand"}
+        remote = pulp.make("remotes/container/container/", name="lazy", **lazy)
+        repository = pulp.make("repositories/container/container/", name="lazy")
+        pulp.make(f"{repository.removeprefix('/pulp/api/v3/')}sync/", remote=remote)
+        where = {"base_path": "acme/lazy", "repository": repository}
+        pulp.make("distributions/container/container/", name="lazy", **where)
+        raas, config = configured(raas, pulp, tmp_path, f"export_path = {pulp.exports}")
+        failed = raas.result(*config, "push", "acme", "lazy", "--via", "export")
+        assert failed.returncode == 4, failed.stderr
+        assert "Remote artifacts cannot be exported" in failed.stderr, failed.stderr
+        assert "`immediate`" in failed.stderr, failed.stderr
+        assert not list(pulp.exports.iterdir()), "nothing is left of the export"
+        assert [tag["tag"] for tag in raas.json(*config, "push", "acme", "lazy")["tags"]] == ["1.0"]
+
+
+def test_a_user_without_the_rights(raas, pulp, tmp_path):
+    guest = {"user": "guest", "password": "correct-horse-battery"}
+    user = pulp.make("users/", username=guest["user"], password=guest["password"])
+    raas, config = configured(raas, pulp, tmp_path, f"export_path = {pulp.exports}", **guest)
+    export = [*config, "push", "acme", "app", "--via", "export"]
+
+    def is_refused(what):
+        failed = raas.result(*export)
+        assert failed.returncode == 4, failed.stderr
+        for words in (f"for {what}", "You do not have permission", "core.pulpexporter_creator"):
+            assert words in failed.stderr, failed.stderr
+
+    is_refused("the repository of the distribution")
+    viewer = {"role": "container.containerrepository_viewer", "content_object": None}
+    pulp.make(f"{user.removeprefix('/pulp/api/v3/')}roles/", **viewer)
+    is_refused("a new exporter")
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +170,7 @@ def test_an_archive_is_uploaded(raas, pulp, clients, all_samples, tmp_path):
     sample = all_samples["docker-save"]
     upload = ["pulp-upload", "acme", sample.path, "--image", "uploaded", "--json"]
     report = json.loads(raas(*config, *upload))
-    assert report["repository"] == f"docker://{pulp.host}/acme/uploaded"
+    assert report["pulp_repository"] == f"docker://{pulp.host}/acme/uploaded"
     raas(*config, "push", "acme", "uploaded")
     with raas.serve(tmp_path / "serve.log", "acme") as server:
         clients.pull(server.address, "uploaded", sample.tags)

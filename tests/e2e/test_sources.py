@@ -8,12 +8,16 @@ import shutil
 
 import pytest
 
-from harness.archives import OciLayout, image_config, sha256, tar_of
+from harness.archives import sha256, tar_of
+from harness.certificates import Authority
 from harness.process import result, run
 from harness.raas import Raas
-from harness.sources import PASSWORD, USER, company_registry
+from harness.sources import PASSWORD, USER, company_registry, make_image, tls_server
+from harness.web import Quiet, WebServer
 
 LAYERS, LAYER = 3, 3 << 20
+# More than raas may need for it: whoever keeps two layers in memory is found out.
+HUGE_LAYERS, HUGE_LAYER = 6, 48 << 20
 
 
 @pytest.fixture(scope="module")
@@ -22,23 +26,9 @@ def registry(tmp_path_factory, all_samples):
     folder = tmp_path_factory.mktemp("company")
     with company_registry(folder) as registry:
         registry.push(f"oci:{all_samples['oci-multi'].path}:2.0", "team/app:2.0")
-        registry.push(f"oci:{large_image(folder / 'large')}:1.0", "team/large:1.0")
+        registry.push(f"oci:{make_image(folder / 'large', LAYERS, LAYER)}:1.0", "team/large:1.0")
         registry.login()
         yield registry
-
-
-def large_image(folder):
-    layout = OciLayout(folder)
-    plain = [tar_of({"noise": random.Random(n).randbytes(LAYER)}) for n in range(LAYERS)]
-    config = layout.blob(image_config([sha256(layer) for layer in plain]), "config.v1+json")
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": config,
-        "layers": [layout.blob(layer, "layer.v1.tar") for layer in plain],
-    }
-    layout.finish(layout.blob(json.dumps(manifest).encode(), "manifest.v1+json"), "1.0")
-    return folder
 
 
 @pytest.fixture
@@ -46,6 +36,7 @@ def line(registry):
     """The line between nginx and the registry, which is good again afterwards."""
     yield registry.line
     registry.line.cut, registry.line.silence, registry.line.corrupt = None, 0, False
+    registry.line.redirect = None
     registry.line.were_cut.clear()
     registry.line.ranges.clear()
 
@@ -60,7 +51,7 @@ def test_an_image_behind_a_login_and_a_private_authority(
 ):
     source = f"docker://{registry.host}/team/app"
     report = raas.json("push", "acme", "app", "--from", source, env=environment)
-    assert report["source"]["kind"] == "registry"
+    assert report["source_kind"] == "registry"
     with raas.serve(tmp_path / "serve.log", "acme") as server:
         clients.pull(server.address, "app", all_samples["oci-multi"].tags)
 
@@ -90,6 +81,74 @@ def test_an_unknown_authority_is_explained(raas, registry, environment, tmp_path
     failed = raas.result(*push, env=environment)
     assert failed.returncode == 4, failed.stderr
     assert f"/etc/containers/certs.d/{registry.host}/ca.crt" in failed.stderr, failed.stderr
+
+
+def test_faults_of_tls_are_explained(raas, registry, tmp_path):
+    other = Authority(tmp_path, "other")
+    ours = registry.authority
+    name = "subjectAltName=IP:127.0.0.1\n"
+    good = ours.issue("good", name)
+    table = [
+        (
+            "another name",
+            ours.issue("elsewhere", "subjectAltName=DNS:elsewhere.example\n"),
+            "a name that its",
+        ),
+        ("out of time", ours.issue("over", name, days="-1"), "renew the server's certificate"),
+        ("another authority", other.issue("stranger", name), "/ca.crt"),
+    ]
+    for what, pair, hint in table:
+        with tls_server(*pair) as server:
+            failed = push_from(raas, registry, server.address, tmp_path / what)
+            assert (failed.returncode, hint in failed.stderr) == (4, True), f"{what}: {failed.stderr}"
+    with tls_server(*good, client_authority=other.certificate) as server:
+        failed = push_from(raas, registry, server.address, tmp_path / "client")
+        assert (failed.returncode, "client.cert and client.key" in failed.stderr) == (4, True), failed.stderr
+        certificate, key = other.issue("client", "extendedKeyUsage=clientAuth\n")
+        folder = tmp_path / "client" / ".config/containers/certs.d" / server.address
+        shutil.copy(certificate, folder / "client.cert")
+        shutil.copy(key, folder / "client.key")
+        failed = push_from(raas, registry, server.address, tmp_path / "client")
+        assert "the repository team/app of" in failed.stderr, "the server answers now"
+    with WebServer(Quiet) as server:
+        failed = push_from(raas, registry, server.address, tmp_path / "plain")
+        assert (failed.returncode, "--src-plain-http" in failed.stderr) == (4, True), failed.stderr
+
+
+def push_from(raas, registry, host, home):
+    """A push from a host whose authority is the registry's, for a user with this home."""
+    certificates = home / ".config/containers/certs.d" / host
+    certificates.mkdir(parents=True, exist_ok=True)
+    shutil.copy(registry.authority.certificate, certificates / "ca.crt")
+    environment = os.environ | {"HOME": str(home), "REGISTRY_AUTH_FILE": "/nonexistent"}
+    return raas.result("push", "acme", "app", "--from", f"docker://{host}/team/app", env=environment)
+
+
+def test_pulp_gets_a_certificate_in_place_of_a_password(raas, registry, tmp_path):
+    other = Authority(tmp_path, "other")
+    ours = registry.authority
+    certificate, key = ours.issue("client", "extendedKeyUsage=clientAuth\n")
+    pair = other.issue("stranger", "subjectAltName=IP:127.0.0.1\n")
+    with tls_server(*pair, client_authority=ours.certificate) as server:
+        config = tmp_path / "raas.cfg"
+        shows = [f"client_certificate = {certificate}", f"client_key = {key}"]
+        for lines, words in [
+            (["verify_ssl = no"], "set `client_certificate` and `client_key` in [pulpserver]"),
+            (shows, "/ca.crt"),
+            ([*shows, "verify_ssl = no"], "is no Pulp server"),
+        ]:
+            config.write_text("\n".join(["[pulpserver]", f"host = {server.address}", *lines, ""]))
+            failed = raas.result("--config", config, "push", "acme", "app")
+            assert (failed.returncode, words in failed.stderr) == (4, True), f"{lines}: {failed.stderr}"
+
+
+def test_a_redirect_to_http_is_refused(raas, registry, line, environment):
+    push = ["push", "acme", "large", "--from", f"docker://{registry.host}/team/large"]
+    with WebServer(Quiet) as elsewhere:
+        line.redirect = f"{elsewhere.url}/bucket/blob"
+        failed = raas.result(*push, env=environment)
+        assert failed.returncode == 3, failed.stderr
+        assert "redirects from https to http" in failed.stderr, failed.stderr
 
 
 def test_cut_transfers_go_on_where_they_stopped(raas, registry, line, environment, skopeo, tmp_path):
@@ -129,22 +188,22 @@ def test_sync_publishes_what_moved(program, registry, environment, skopeo, all_s
     config.write_text(f"[acme]\nsync.app = docker://{registry.host}/team/moving\n    tags = >=1.0 <2\n")
     sync = ["--config", config, "sync"]
 
-    def image(code=0):
+    def synced(code=0):
         done = raas.result(*sync, "--json", env=environment)
         assert done.returncode == code, done.stderr
-        return json.loads(done.stdout)["images"][0]
+        return json.loads(done.stdout)["repositories"][0]
 
-    assert image()["changed"] == ["1.0", "1.1"]
-    unchanged = image()
+    assert synced()["changed_tags"] == ["1.0", "1.1"]
+    unchanged = synced()
     assert (unchanged["outcome"], unchanged["requests"]) == ("unchanged", 4)
     registry.push(f"oci:{registry.folder / 'large'}:1.0", "team/moving:1.1")
-    assert image()["changed"] == ["1.1"]
+    assert synced()["changed_tags"] == ["1.1"]
     assert len(run(*raas.command("log", "acme")).splitlines()) >= 2
     # One failure does not stop the others.
     config.write_text(f"{config.read_text()}sync.gone = docker://{registry.host}/team/gone\n")
     done = raas.result(*sync, "--json", env=environment)
     assert done.returncode == 1
-    assert [one["outcome"] for one in json.loads(done.stdout)["images"]] == ["unchanged", "failed"]
+    assert [one["outcome"] for one in json.loads(done.stdout)["repositories"]] == ["unchanged", "failed"]
 
 
 def test_an_image_comes_from_a_mirror(raas, registry, environment, tmp_path):
@@ -166,12 +225,14 @@ def test_an_image_comes_from_a_mirror(raas, registry, environment, tmp_path):
 
 def test_memory_of_a_push_from_a_registry(program, registry, environment, tmp_path):
     """Nothing is spooled, and memory does not grow with the image."""
-    command = [program, "--home", tmp_path / "home", "push", "acme", "large"]
-    command += ["--from", f"docker://{registry.host}/team/large", "--terse"]
+    registry.push(f"oci:{make_image(tmp_path / 'huge', HUGE_LAYERS, HUGE_LAYER)}:1.0", "team/huge:1.0")
+    command = [program, "--home", tmp_path / "home", "push", "acme", "huge"]
+    command += ["--from", f"docker://{registry.host}/team/huge", "--terse"]
     script = (
         "import resource,subprocess,sys;"
         "subprocess.run(sys.argv[1:],check=True,stdout=subprocess.DEVNULL);"
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
     )
+    environment = environment | {"TMPDIR": "/nonexistent"}
     peak = int(run("python3", "-c", script, *command, env=environment)) * 1024
     assert peak <= 64 << 20, f"{peak >> 20} MiB"

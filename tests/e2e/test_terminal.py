@@ -46,3 +46,24 @@ def test_an_interrupted_push_leaves_a_clean_terminal(raas):
     assert b"nothing was published" in line, seen
     assert before.rfind(CLEAR) > before.rfind(b"reading"), seen
     assert before.rfind(HIDE) <= before.rfind(SHOW), seen
+
+
+def test_remove_with_a_wrong_name_removes_nothing(raas):
+    raas("push", "acme", "app", "--from", FIXTURES / "docker-save.tar")
+    for answer, code in [("acmee", 2), ("", 2), ("acme", 0)]:
+        controller, terminal = pty.openpty()
+        child = subprocess.Popen(
+            raas.command("remove", "acme"), stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        os.close(terminal)
+        os.write(controller, f"{answer}\n".encode())
+        out, error = child.communicate(timeout=60)
+        os.close(controller)
+        assert child.returncode == code, error
+        listed = raas("list", "acme")
+        if code:
+            assert b"the answer is not acme: nothing was removed" in error
+            assert "app" in listed
+        else:
+            assert b"Took app out of the registry" in out
+            assert "app" not in listed

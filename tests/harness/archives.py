@@ -53,6 +53,36 @@ def docker_save(path, name, layer, diff_id, history=False):
         add(tar, "manifest.json", json.dumps(manifest).encode())
 
 
+def pulp2_export(path, name, layers):
+    """A Pulp 2 export of Docker v1 images: one image for each layer, each the parent of the next."""
+    ids = [hashlib.sha256(f"{name} {number}".encode()).hexdigest() for number in range(len(layers))]
+    document = {
+        "type": "pulp-docker-redirect",
+        "version": 1,
+        "repository": name,
+        "repo-registry-id": name,
+        "url": f"https://pulp.example.com/pulp/docker/{name}/",
+        "protected": False,
+        "images": [{"id": image} for image in reversed(ids)],
+        "tags": {"latest": ids[-1]},
+    }
+    with tarfile.open(path, "w") as tar:
+        add(tar, f"{name}.json", json.dumps(document).encode())
+        for number, (image, layer) in enumerate(zip(ids, layers, strict=True)):
+            facts = {
+                "id": image,
+                "created": f"2014-10-24T12:{number:02}:00Z",
+                "architecture": "amd64",
+                "os": "linux",
+                "config": {},
+            }
+            if number:
+                facts["parent"] = ids[number - 1]
+            add(tar, f"web/{image}/json", json.dumps(facts).encode())
+            add(tar, f"web/{image}/ancestry", json.dumps(ids[number::-1]).encode())
+            add(tar, f"web/{image}/layer", layer)
+
+
 class OciLayout:
     """An OCI image layout in a folder."""
 

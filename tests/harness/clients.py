@@ -92,8 +92,9 @@ class Skopeo:
 
     name = "skopeo"
 
-    def __init__(self, folder, options=("--src-tls-verify=false",)):
-        self.folder, self.options = folder, options
+    def __init__(self, folder, options=("--src-tls-verify=false",), inside=()):
+        """`inside` are the words that run a command somewhere else, such as in another network."""
+        self.folder, self.options, self.inside = folder, options, inside
 
     def pull_all(self, reference):
         """Copies an image of a registry; returns the digests of the plain layers by platform."""
@@ -102,13 +103,13 @@ class Skopeo:
     def tags(self, repository):
         """The tags of a repository, in order."""
         options = [option.replace("--src-", "--") for option in self.options]
-        listed = json.loads(run("skopeo", "list-tags", *options, f"docker://{repository}"))
+        listed = json.loads(run(*self.inside, "skopeo", "list-tags", *options, f"docker://{repository}"))
         return sorted(listed["Tags"])
 
     def copy_all(self, source, *options):
         """Copies an image; returns the digests of the plain layers by platform."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        copy = ["skopeo", "copy", "-q", "--all", "--insecure-policy", *options]
+        copy = [*self.inside, "skopeo", "copy", "-q", "--all", "--insecure-policy", *options]
         run(*copy, source, f"dir:{self.folder}")
         found = {}
         for path in [self.folder / "manifest.json", *self.folder.glob("*.manifest.json")]:

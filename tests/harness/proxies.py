@@ -48,6 +48,10 @@ class Squid:
         return [(words[5], words[6]) for words in lines if words[5] != "-"]
 
 
+# A name that squid alone knows: it leads to this machine.
+INNER_NAME = "registry.example.com"
+
+
 @contextlib.contextmanager
 def squid_proxy(folder):
     """squid without a cache. It gives up root, so its user needs the way to its folder."""
@@ -55,11 +59,13 @@ def squid_proxy(folder):
     folder.chmod(0o777)
     folder.parent.chmod(0o755)
     port, config = free_port(), folder / "squid.conf"
+    (folder / "hosts").write_text(f"127.0.0.1 {INNER_NAME}\n")
     config.write_text(f"""
 http_port 127.0.0.1:{port}
 http_access allow localhost
 http_access deny all
 cache deny all
+hosts_file {folder}/hosts
 access_log stdio:{folder}/access.log
 cache_log {folder}/cache.log
 buffered_logs off

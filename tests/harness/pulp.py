@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import os
 import pathlib
 import pwd
@@ -9,7 +10,7 @@ import shutil
 import subprocess
 
 from harness import packages
-from harness.process import free_port, result, run, running
+from harness.process import free_port, result, run, running, wait_for
 from harness.web import answers
 
 USER, PASSWORD = "admin", "pw"
@@ -37,9 +38,9 @@ class Pulp:
         """The folder that exports go to."""
         return self.folder / "exports"
 
-    def section(self, *more):
+    def section(self, *more, user=USER, password=PASSWORD):
         """`[pulpserver]` for this server, with further lines."""
-        lines = ["[pulpserver]", f"host = http://{self.host}", f"username = {USER}", f"password = {PASSWORD}"]
+        lines = ["[pulpserver]", f"host = http://{self.host}", f"username = {user}", f"password = {password}"]
         return "\n".join([*lines, *more, ""])
 
     def push(self, source, name):
@@ -47,6 +48,20 @@ class Pulp:
         options = ["-q", "--all", "--insecure-policy", "--dest-tls-verify=false"]
         login = f"--dest-creds={USER}:{PASSWORD}"
         run("skopeo", "copy", *options, login, source, f"docker://{self.host}/{name}")
+
+    def make(self, path, **fields):
+        """Makes a resource, waits for the task if there is one, and returns the path of the resource."""
+        made = json.loads(self.rest("POST", f"/pulp/api/v3/{path}", json.dumps(fields)))
+        if "task" not in made:
+            return made["pulp_href"]
+
+        def ended():
+            task = json.loads(self.rest("GET", made["task"]))
+            return task if task["state"] in ("completed", "failed", "canceled") else None
+
+        task = wait_for(f"the task of {path}", ended, seconds=SLOW)
+        assert task["state"] == "completed", task["error"]
+        return next(iter(task["created_resources"]), None)
 
     def rest(self, method, path, body=None):
         """Asks the REST API, and returns the text of the answer."""

@@ -28,14 +28,15 @@ def build(profile="release"):
 
 
 class Raas:
-    """`raas` with a home."""
+    """`raas` with a home, and a configuration file if one is named."""
 
-    def __init__(self, program, home):
-        self.program, self.home = program, home
+    def __init__(self, program, home, config=None):
+        self.program, self.home, self.config = program, home, config
 
     def command(self, *arguments):
         """The words of a command line."""
-        return [self.program, "--home", self.home, *arguments]
+        config = ["--config", self.config] if self.config else []
+        return [self.program, "--home", self.home, *config, *arguments]
 
     def __call__(self, *arguments, **options):
         """Runs a command that must succeed, and returns its output."""
@@ -50,9 +51,9 @@ class Raas:
         return result(*self.command(*arguments), **options)
 
     @contextlib.contextmanager
-    def serve(self, log, *arguments, env=None):
+    def serve(self, log, *arguments, env=None, listen="127.0.0.1:0"):
         """A server on a free port until the end of the `with`, with `address`."""
-        with running(self.command("serve", "--listen", "127.0.0.1:0", *arguments), log, env) as server:
+        with running(self.command("serve", "--listen", listen, *arguments), log, env) as server:
             registrations = wait_for(
                 "raas serve",
                 lambda: list((self.home / "_servers").glob(f"{server.pid}-*.json")),
@@ -80,6 +81,6 @@ def address_in(server: Process):
 
 def check_outcomes(status, *names):
     """Asserts that some checks of `raas status --json` are ok."""
-    found = {check["name"]: check for check in status["checks"]}
+    found = {check["name"]: check for check in status["vendors"][0]["checks"]}
     for name in names:
         assert found[name]["outcome"] == "ok", found[name]

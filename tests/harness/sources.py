@@ -4,9 +4,12 @@ with a bad line between the two."""
 import contextlib
 import http.client
 import json
+import random
 import re
+import ssl
 import threading
 
+from harness.archives import OciLayout, image_config, sha256, tar_of
 from harness.certificates import Authority
 from harness.process import free_port, listens, run, running
 from harness.web import Quiet, WebServer, answers
@@ -20,8 +23,8 @@ class BadLine(WebServer):
 
     def __init__(self, port):
         # What happens to blobs: `cut` after so many bytes (once for each blob), `silence` in seconds,
-        # `corrupt` for large ones.
-        self.cut, self.silence, self.corrupt = None, 0, False
+        # `corrupt` for large ones, `redirect` to a URL.
+        self.cut, self.silence, self.corrupt, self.redirect = None, 0, False, None
         self.were_cut, self.ranges, self.lock = set(), [], threading.Lock()
         line = self
 
@@ -38,6 +41,9 @@ class BadLine(WebServer):
                     server.endheaders()
                     answer = server.getresponse()
                     is_blob = self.command == "GET" and re.search(r"/blobs/sha256:", self.path)
+                    if is_blob and line.redirect:
+                        self.reply(307, headers={"Location": line.redirect})
+                        return
                     self.pass_on(answer, bool(is_blob) and answer.status in (200, 206))
                 finally:
                     server.close()
@@ -106,6 +112,21 @@ class CompanyRegistry:
         run("skopeo", "copy", *options, login, source, f"docker://127.0.0.1:{self.inner}/{name}")
 
 
+def make_image(folder, layers, size):
+    """An OCI layout with an image of so many layers of so many bytes."""
+    layout = OciLayout(folder)
+    plain = [tar_of({"noise": random.Random(n).randbytes(size)}) for n in range(layers)]
+    config = layout.blob(image_config([sha256(layer) for layer in plain]), "config.v1+json")
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": config,
+        "layers": [layout.blob(layer, "layer.v1.tar") for layer in plain],
+    }
+    layout.finish(layout.blob(json.dumps(manifest).encode(), "manifest.v1+json"), "1.0")
+    return folder
+
+
 @contextlib.contextmanager
 def company_registry(folder):
     """docker-registry with passwords, behind a bad line and nginx with TLS, until the end of the `with`."""
@@ -134,6 +155,46 @@ def company_registry(folder):
         command = ["nginx", "-e", "stderr", "-c", config]
         with running(command, folder / "nginx.log", ready=lambda: listens(port)):
             yield CompanyRegistry(folder, port, inner, line, authority)
+
+
+@contextlib.contextmanager
+def registry_on_folder(folder):
+    """docker-registry on a folder, with `port`."""
+    folder.mkdir(parents=True)
+    port, config = free_port(), folder / "registry.yml"
+    settings = {
+        "version": 0.1,
+        "log": {"level": "error"},
+        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
+        "http": {"addr": f"127.0.0.1:{port}"},
+    }
+    config.write_text(json.dumps(settings))
+    url = f"http://127.0.0.1:{port}/v2/"
+    command = ["docker-registry", "serve", config]
+    with running(command, folder / "registry.log", ready=lambda: answers(url)) as registry:
+        registry.port = port
+        yield registry
+
+
+@contextlib.contextmanager
+def tls_server(certificate, key, client_authority=None):
+    """A server with TLS that has nothing, until the end of the `with`. It may want a client's certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    if client_authority:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(client_authority)
+
+    class Empty(Quiet):
+        def do_GET(self):
+            self.reply(404)
+
+        do_HEAD = do_GET
+
+    server = WebServer(Empty)
+    server.server.socket = context.wrap_socket(server.server.socket, server_side=True)
+    with server:
+        yield server
 
 
 def nginx_settings(folder, port, certificate, key):

@@ -3,6 +3,7 @@
 import functools
 import http.client
 import http.server
+import ssl
 import threading
 import urllib.error
 import urllib.request
@@ -16,6 +17,14 @@ class WebServer:
         self.server.daemon_threads = True
         self.address = "127.0.0.1:%d" % self.server.server_address[1]
         self.url = f"http://{self.address}"
+
+    def use_tls(self, certificate, key):
+        """Answers https alone, from before the `with`."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.url = f"https://{self.address}"
+        return self
 
     def __enter__(self):
         threading.Thread(target=self.server.serve_forever, daemon=True).start()

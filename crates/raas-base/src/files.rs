@@ -87,6 +87,9 @@ pub fn sync_below(folder: &Path) -> io::Result<()> {
 }
 
 /// Calls `each` for every file below `root/folder`, with its path from the root. A missing folder has no files.
+///
+/// The entries of each folder come in the order of their names. A file system lists them in an order of its own, which
+/// changes when a file is written anew.
 pub fn walk(root: &Path, folder: &str, each: &mut dyn FnMut(&str, &Metadata)) -> io::Result<()> {
     let entries = match fs::read_dir(root.join(folder)) {
         Ok(entries) => entries,
@@ -95,10 +98,14 @@ pub fn walk(root: &Path, folder: &str, each: &mut dyn FnMut(&str, &Metadata)) ->
         }
         Err(error) => return Err(error),
     };
-    for entry in entries {
-        let entry = entry?;
-        // All names that raas writes are UTF-8.
-        let Ok(name) = entry.file_name().into_string() else { continue };
+    // All names that raas writes are UTF-8.
+    let named = entries.filter_map(|entry| {
+        let named = entry.map(|entry| (entry.file_name().into_string(), entry));
+        named.map(|(name, entry)| name.ok().map(|name| (name, entry))).transpose()
+    });
+    let mut named = named.collect::<io::Result<Vec<_>>>()?;
+    named.sort_by(|(one, _), (other, _)| one.cmp(other));
+    for (name, entry) in named {
         let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
         match entry.metadata() {
             Ok(found) if found.is_dir() => walk(root, &path, each)?,
@@ -224,6 +231,21 @@ mod tests {
                 assert!(!names.contains(&path(name)), "{name}: it is whole only at the end");
             }
         }
+    }
+
+    #[test]
+    fn a_walk_goes_in_the_order_of_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = ["a", "b/1", "b/2", "b/3/x", "b/4", "c", "d", "e/1", "f"];
+        // Neither the order of making the files nor its reverse: file systems list in both.
+        for name in [3, 8, 1, 6, 0, 5, 7, 2, 4].map(|at: usize| names[at]) {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, name).unwrap();
+        }
+        let mut found = Vec::new();
+        walk(folder.path(), "", &mut |path, _| found.push(path.to_owned())).unwrap();
+        assert_eq!(found, names);
     }
 
     #[test]

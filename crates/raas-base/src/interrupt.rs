@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, RwLock, RwLockWriteGuard};
 use std::task::Poll;
 use std::thread;
 use std::time::Duration;
@@ -155,6 +155,16 @@ pub fn step<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
 
+/// Is held for reading while something is made and registered, and for writing during the clean-up.
+static MAKING: RwLock<()> = RwLock::new(());
+
+/// Makes something and registers its removal, both or neither: an interrupt waits for the end of this work. During the
+/// clean-up nothing new is made.
+pub fn make<T>(work: impl FnOnce() -> T) -> T {
+    let _making = MAKING.read().unwrap_or_else(PoisonError::into_inner);
+    work()
+}
+
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Whether the run is interrupted and about to exit.
@@ -197,6 +207,7 @@ fn listen(say: Say) {
         loop {
             let number = signals.next().await;
             if CALLER_EXITS.load(Ordering::SeqCst) {
+                let _no_more = nothing_more_is_made();
                 clean(&registered_now());
                 continue;
             }
@@ -215,11 +226,17 @@ fn listen(say: Say) {
     });
 }
 
+/// Waits for what is being made. As long as the result lives, nothing more is.
+fn nothing_more_is_made() -> RwLockWriteGuard<'static, ()> {
+    MAKING.write().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Cleans up, says what is left, and exits.
 fn end(say: &Say, number: i32) {
     registered().groups.iter().copied().for_each(kill);
     // Never given back: no step begins any more.
     let _step = lock(&STEP);
+    let _no_more = nothing_more_is_made();
     let left = clean(&registered_now());
     say.line(&line(number, *lock(&OUTCOME), &left));
     std::process::exit(128 + number)
@@ -340,5 +357,23 @@ mod tests {
         assert!(!path.exists());
         drop((private, kept));
         assert!(!registered().folders.contains(&path));
+    }
+
+    #[test]
+    fn nothing_is_made_during_a_clean_up() {
+        let parent = tempfile::tempdir().unwrap();
+        let begin = || crate::run_folder::RunFolder::begin(parent.path(), 0o755, |_| {});
+        let made = || fs::read_dir(parent.path()).unwrap().count();
+        thread::scope(|scope| {
+            let cleaning = nothing_more_is_made();
+            let run = scope.spawn(begin);
+            thread::sleep(Duration::from_millis(20));
+            assert_eq!(made(), 0);
+            drop(cleaning);
+            let run = run.join().unwrap().unwrap();
+            assert_eq!(made(), 2);
+            drop(run);
+        });
+        assert_eq!(made(), 0);
     }
 }

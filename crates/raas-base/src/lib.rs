@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`failure`] | why a command failed: message, causes, hints, exit code |
+//! | [`eager_file`] | a file whose bytes go to the disk while more come |
 //! | [`files`] | files that are written whole or not at all |
 //! | [`run_folder`] | a folder that is removed at the end of the run, or by the next run |
 //! | [`scratch`] | a private run folder |
@@ -12,6 +13,7 @@
 //! | [`Secret`] | a value that is never shown |
 //! | [`Say`] | where a library sends lines for people, which it never prints itself |
 
+pub mod eager_file;
 pub mod failure;
 pub mod files;
 pub mod interrupt;

@@ -13,6 +13,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::interrupt;
+
 /// A folder of this run, removed when this value is dropped.
 #[derive(Debug)]
 pub struct RunFolder {
@@ -22,24 +24,16 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes a folder with these permissions, in a parent that exists. `before` gets its path before the folder exists.
-    pub fn begin(parent: &Path, mode: u32, before: impl FnOnce(&Path)) -> io::Result<Self> {
-        loop {
-            let (lock, lock_path) = tempfile::Builder::new()
-                .suffix(".lock")
-                .tempfile_in(parent)?
-                .keep()
-                .map_err(|error| error.error)?;
-            lock.lock()?;
-            // Before the lock was taken, another run may have removed the file as that of a killed run.
-            if lock.metadata()?.nlink() == 0 {
-                continue;
-            }
+    /// Makes a folder with these permissions, in a parent that exists. `register` gets its path before the folder
+    /// exists. An interrupt finds all of it or nothing.
+    pub fn begin(parent: &Path, mode: u32, register: impl FnOnce(&Path)) -> io::Result<Self> {
+        interrupt::make(|| {
+            let (lock, lock_path) = lock_file(parent)?;
             let folder = lock_path.with_extension("");
-            before(&folder);
+            register(&folder);
             DirBuilder::new().mode(mode).create(&folder)?;
-            return Ok(Self { folder, lock_path, _lock: lock });
-        }
+            Ok(Self { folder, lock_path, _lock: lock })
+        })
     }
 
     /// The folder's path.
@@ -53,6 +47,19 @@ impl Drop for RunFolder {
         // If this fails, the next run removes the folder.
         if fs::remove_dir_all(&self.folder).is_ok() {
             drop(fs::remove_file(&self.lock_path));
+        }
+    }
+}
+
+/// A new file with a name of its own, locked.
+fn lock_file(parent: &Path) -> io::Result<(File, PathBuf)> {
+    loop {
+        let new = tempfile::Builder::new().suffix(".lock").tempfile_in(parent)?;
+        let (lock, path) = new.keep().map_err(|error| error.error)?;
+        lock.lock()?;
+        // Before the lock was taken, another run may have removed the file as that of a killed run.
+        if lock.metadata()?.nlink() > 0 {
+            return Ok((lock, path));
         }
     }
 }

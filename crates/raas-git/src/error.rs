@@ -44,6 +44,8 @@ pub enum GitErrorKind {
     TimedOut,
     /// The `git` program cannot be run.
     NoGit,
+    /// The `git` program lacks an option that raas needs.
+    TooOld,
     /// Anything else.
     Other,
 }
@@ -109,7 +111,7 @@ impl GitError {
 }
 
 /// What people can do about each kind of error.
-const HINTS: [(GitErrorKind, &str); 11] = [
+const HINTS: [(GitErrorKind, &str); 12] = [
     (
         GitErrorKind::NotFound,
         "check the address and the branch: `git ls-remote ADDRESS` lists the branches of a repository",
@@ -148,12 +150,14 @@ const HINTS: [(GitErrorKind, &str); 11] = [
     ),
     (GitErrorKind::TimedOut, "check the network, or allow more time with --git-timeout SECONDS"),
     (GitErrorKind::NoGit, "install git"),
+    (GitErrorKind::TooOld, "install git 2.36 or later"),
 ];
 
 impl GitErrorKind {
     /// The kind of the error that git printed. The first row with a match decides.
     fn of(printed: &str) -> Self {
-        const WORDS: [(GitErrorKind, &[&str]); 10] = [
+        const WORDS: [(GitErrorKind, &[&str]); 11] = [
+            (GitErrorKind::TooOld, &["unknown option `batch-command"]),
             (GitErrorKind::Signature, &["failed to sign the data", "signing failed"]),
             // Comes early: git then also prints that it could not read from the remote.
             (GitErrorKind::DubiousOwnership, &["dubious ownership"]),
@@ -289,6 +293,7 @@ mod tests {
                 "ssh: connect to host x port 22: Connection refused\nfatal: Could not read from remote repository.",
                 GitErrorKind::Unreachable,
             ),
+            ("error: unknown option `batch-command'\nusage: git cat-file", GitErrorKind::TooOld),
             ("fatal: bad object", GitErrorKind::Other),
         ];
         for (printed, kind) in table {

@@ -8,7 +8,7 @@ use crate::error::GitError;
 use raas_base::files;
 
 /// A repository on this machine, by its git folder.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Git {
     folder: PathBuf,
 }

@@ -1,20 +1,30 @@
 //! A branch of a git repository: its commits and the files in them.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use raas_base::failure::{Failure, Kind};
 
 use crate::commit::Commit;
+use crate::error::GitError;
 use crate::git::Git;
-use crate::objects::ObjectReader;
+use crate::listing::{self, ListedFile};
+use crate::object::EntryKind;
+use crate::objects::Objects;
 
 /// A branch of a git repository.
-#[derive(Debug)]
+///
+/// One process of git reads its commits and files. It is started when it is first needed, and ends when the last clone of
+/// this value is dropped. It inherits what other processes of git inherit, so a lock that git inherits has to be released
+/// explicitly.
+#[derive(Debug, Clone)]
 pub struct Repository {
     git: Git,
     /// `refs/heads/…`, or `HEAD`.
     reference: String,
+    objects: Arc<Objects>,
 }
 
 /// The id of a commit.
@@ -36,12 +46,18 @@ pub type Change = (String, Option<Vec<u8>>);
 impl Repository {
     /// A branch of a repository, by its git folder.
     pub fn of_branch(folder: PathBuf, branch: &str) -> Self {
-        Self { git: Git::new(folder), reference: format!("refs/heads/{branch}") }
+        Self::new(folder, format!("refs/heads/{branch}"))
     }
 
     /// The branch that a clone has checked out.
     pub fn at_head(folder: PathBuf) -> Self {
-        Self { git: Git::new(folder), reference: "HEAD".to_owned() }
+        Self::new(folder, "HEAD".to_owned())
+    }
+
+    fn new(folder: PathBuf, reference: String) -> Self {
+        let git = Git::new(folder);
+        let objects = Arc::new(Objects::new(git.clone()));
+        Self { git, reference, objects }
     }
 
     /// The git commands of the repository.
@@ -57,42 +73,43 @@ impl Repository {
 
     /// The last commit; `None` before the first.
     pub fn head(&self) -> Result<Option<CommitId>, Failure> {
-        let found =
-            self.git.ask(&["rev-parse", "--verify", "--quiet", &format!("{}^{{commit}}", self.reference)])?;
-        found.map(|text| CommitId::parse(text.trim())).transpose()
+        Ok(self.find_head()?)
+    }
+
+    /// As [`head`](Self::head), with the error of git.
+    pub fn find_head(&self) -> Result<Option<CommitId>, GitError> {
+        let found = self.objects.commit_of(&self.reference)?;
+        found.map(|id| CommitId::of_git(id, &self.git)).transpose()
     }
 
     /// Whether the repository has this commit.
     pub fn has(&self, commit: &CommitId) -> Result<bool, Failure> {
-        Ok(self.git.ask(&["rev-parse", "--verify", "--quiet", &format!("{commit}^{{commit}}")])?.is_some())
+        Ok(self.objects.commit_of(commit.as_str())?.is_some())
     }
 
-    /// The files of a commit below a folder, or all files if the folder is empty, in order of their paths.
+    /// Forgets what was read. A caller that removes objects of the repository calls it: otherwise removed objects may still
+    /// be found.
+    pub fn forget(&self) {
+        self.objects.forget();
+    }
+
+    /// The files of a commit below a folder, or all files if the folder is empty, in order of their paths. A file's own path
+    /// gives that file.
     ///
     /// # Errors
-    /// git fails, or a path is not safe: see [`is_safe_path`].
+    /// git fails, an object is damaged, or a path is not safe: see [`is_safe_path`](crate::is_safe_path).
     pub fn files(&self, commit: &CommitId, folder: &str) -> Result<Vec<CommittedFile>, Failure> {
-        let mut arguments = vec!["ls-tree", "-r", "-z", "--full-tree", commit.as_str()];
-        if !folder.is_empty() {
-            arguments.push(folder);
-        }
-        let listing = self.git.run(&arguments)?;
-        // <mode> SP <type> SP <object> TAB <path> NUL
-        let line = |line: &str| {
-            let (facts, path) = line.split_once('\t')?;
-            // A commit may come from another home, and its paths become files of this machine.
-            is_safe_path(path).then_some(CommittedFile {
-                path: path.to_owned(),
-                object: facts.split(' ').nth(2)?.to_owned(),
-            })
-        };
-        listing
-            .split_terminator('\0')
-            .map(|text| {
-                line(text)
-                    .ok_or_else(|| self.git.unexpected(&format!("`git ls-tree` printed `{text}`")).into())
-            })
-            .collect()
+        let root = self.objects.commit(commit.as_str())?.tree;
+        let files = listing::files(&self.objects, &root, folder)?;
+        Ok(files.into_iter().map(CommittedFile::from).collect())
+    }
+
+    /// As [`files`](Self::files) of the whole commit, without links and submodules.
+    pub(crate) fn regular_files(&self, commit: &CommitId) -> Result<Vec<CommittedFile>, Failure> {
+        let root = self.objects.commit(commit.as_str())?.tree;
+        let files = listing::files(&self.objects, &root, "")?.into_iter();
+        let regular = files.filter(|file| matches!(file.kind, EntryKind::File { .. }));
+        Ok(regular.map(CommittedFile::from).collect())
     }
 
     /// Reads files one after the other.
@@ -101,26 +118,32 @@ impl Repository {
         files: &[CommittedFile],
         mut take: impl FnMut(&CommittedFile, Vec<u8>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        if files.is_empty() {
-            return Ok(());
-        }
-        let mut objects = ObjectReader::begin(&self.git)?;
-        for file in files {
-            take(file, objects.read(&file.object)?)?;
-        }
-        Ok(objects.finish()?)
+        files.iter().try_for_each(|file| take(file, self.objects.blob_of_many(&file.object)?))
     }
 
     /// One file's content; `None` if the commit has no such file.
     pub fn read(&self, commit: &CommitId, path: &str) -> Result<Option<Vec<u8>>, Failure> {
-        let files = self.files(commit, path)?;
-        let mut content = None;
-        let file: Vec<CommittedFile> = files.into_iter().filter(|file| file.path == path).collect();
-        self.read_each(&file, |_, bytes| {
-            content = Some(bytes);
-            Ok(())
-        })?;
-        Ok(content)
+        let root = self.objects.commit(commit.as_str())?.tree;
+        self.read_of_tree(&root, path)
+    }
+
+    /// The id of the tree of a commit.
+    pub(crate) fn tree_of(&self, commit: &CommitId) -> Result<String, Failure> {
+        Ok(self.objects.commit(commit.as_str())?.tree)
+    }
+
+    /// One file's content; `None` if the tree has no such file.
+    pub(crate) fn read_of_tree(&self, root: &str, path: &str) -> Result<Option<Vec<u8>>, Failure> {
+        match listing::find(&self.objects, root, path)? {
+            Some(file) if file.kind != EntryKind::Folder => {
+                Ok(Some(Arc::unwrap_or_clone(self.objects.blob(&file.id)?)))
+            }
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    pub(crate) fn objects(&self) -> &Objects {
+        &self.objects
     }
 
     /// The paths that differ between two commits, with the file of the second commit, or `None` if it has none.
@@ -129,28 +152,32 @@ impl Repository {
         from: &CommitId,
         to: &CommitId,
     ) -> Result<Vec<(String, Option<CommittedFile>)>, Failure> {
-        let arguments = ["diff-tree", "-r", "-z", "--no-renames", "--raw", from.as_str(), to.as_str()];
-        let listing = self.git.run(&arguments)?;
-        let mut words = listing.split_terminator('\0');
-        let mut changed = Vec::new();
-        // :<mode> SP <mode> SP <object> SP <object> SP <status> NUL <path> NUL
-        while let (Some(facts), Some(path)) = (words.next(), words.next()) {
-            let mut facts = facts.split(' ').skip(3);
-            let (Some(object), Some(status)) = (facts.next(), facts.next()) else {
-                return Err(self
-                    .git
-                    .unexpected(&format!("the output of `git diff-tree` about `{path}` is cut off"))
-                    .into());
-            };
-            let file = CommittedFile { path: path.to_owned(), object: object.to_owned() };
-            changed.push((path.to_owned(), (status != "D").then_some(file)));
-        }
-        Ok(changed)
+        let (from, to) = (self.tree_of(from)?, self.tree_of(to)?);
+        let changed = listing::differences(&self.objects, &from, &to)?.into_iter();
+        Ok(changed.map(|(path, file)| (path, file.map(CommittedFile::from))).collect())
     }
 
     /// Whether the old commit is in the history of the new commit, or is the same.
     pub fn is_ancestor(&self, old: &CommitId, new: &CommitId) -> Result<bool, Failure> {
+        if self.is_near_ancestor(old, new) {
+            return Ok(true);
+        }
         Ok(self.git.ask(&["merge-base", "--is-ancestor", old.as_str(), new.as_str()])?.is_some())
+    }
+
+    /// Whether the old commit is among the commits that lead to the new one directly. `false` says nothing.
+    fn is_near_ancestor(&self, old: &CommitId, new: &CommitId) -> bool {
+        let mut next = VecDeque::from([new.as_str().to_owned()]);
+        for _ in 0..NEAR {
+            let Some(commit) = next.pop_front() else { break };
+            // A commit that cannot be read is an error of the process that is asked then.
+            let Ok(facts) = self.objects.commit(&commit) else { break };
+            if commit == old.as_str() {
+                return true;
+            }
+            next.extend(facts.parents);
+        }
+        false
     }
 
     /// The number of commits in the history of a commit, the commit included.
@@ -178,9 +205,13 @@ impl Repository {
     }
 }
 
-/// Whether a path stays below the folder where it starts: no part is empty, `.` or `..`.
-pub fn is_safe_path(path: &str) -> bool {
-    path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+/// How many commits raas looks at itself before it asks git about the history.
+const NEAR: usize = 50;
+
+impl From<ListedFile> for CommittedFile {
+    fn from(file: ListedFile) -> Self {
+        Self { path: file.path, object: file.id }
+    }
 }
 
 impl CommitId {
@@ -192,6 +223,11 @@ impl CommitId {
             return Ok(Self(text.to_owned()));
         }
         Err(Failure::new(Kind::Environment, format!("`{text}` is not the id of a commit")))
+    }
+
+    fn of_git(id: String, git: &Git) -> Result<Self, GitError> {
+        let unexpected = |_| git.unexpected(&format!("`{id}` is not the id of a commit"));
+        Self::parse(&id).map_err(unexpected)
     }
 
     /// All digits.
@@ -212,10 +248,11 @@ impl fmt::Display for CommitId {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn repository() -> (Repository, tempfile::TempDir) {
+    /// An empty repository, in a folder of its own.
+    pub(crate) fn repository() -> (Repository, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let repository = Repository::of_branch(folder.path().join("r.git"), "main");
         repository.create().unwrap();

@@ -3,7 +3,6 @@
 //! `git checkout` runs programs: the filters that the commit's `.gitattributes` chooses among those of the machine.
 //! Here git only reads objects.
 
-use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -11,7 +10,7 @@ use std::path::Path;
 
 use raas_base::failure::{Context as _, Failure};
 
-use crate::repository::{CommitId, CommittedFile, Repository};
+use crate::repository::{CommitId, Repository};
 
 impl Repository {
     /// Writes the regular files of a commit into a folder that nobody else writes to. Links and submodules are left
@@ -20,15 +19,7 @@ impl Repository {
     /// # Errors
     /// git fails, a path is not safe, or a file cannot be written.
     pub fn write_files(&self, commit: &CommitId, folder: &Path) -> Result<(), Failure> {
-        let listing = self.git().run(&["ls-tree", "-r", "-z", "--full-tree", commit.as_str()])?;
-        // <mode> SP <type> SP <object> TAB <path> NUL
-        let is_regular = |line: &&str| line.starts_with("100");
-        let path = |line: &str| line.split_once('\t').map(|(_, path)| path.to_owned());
-        let regular: BTreeSet<String> =
-            listing.split_terminator('\0').filter(is_regular).filter_map(path).collect();
-        let files = self.files(commit, "")?;
-        let files: Vec<CommittedFile> =
-            files.into_iter().filter(|file| regular.contains(&file.path)).collect();
+        let files = self.regular_files(commit)?;
         self.read_each(&files, |file, bytes| {
             let path = folder.join(&file.path);
             let write = || {

@@ -104,7 +104,7 @@ impl Default for ClientOptions {
             connect: Duration::from_secs(10),
             answer: Duration::from_secs(60),
             idle: Duration::from_secs(20),
-            buffer: 256 * 1024,
+            buffer: 64 * 1024,
             proxies: Arc::new(ForwardProxies::none()),
             trust: Trust::System,
             identity: None,

@@ -24,7 +24,7 @@ pub enum TlsFault {
 
 impl TlsFault {
     /// Finds the error of TLS among an error and its causes.
-    pub(crate) fn find(error: &(dyn Error + 'static)) -> Option<Self> {
+    pub fn find(error: &(dyn Error + 'static)) -> Option<Self> {
         let mut next = Some(error);
         while let Some(error) = next {
             if let Some(fault) = error.downcast_ref::<TlsError>().map(Self::of) {

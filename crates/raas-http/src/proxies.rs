@@ -129,13 +129,16 @@ fn is_proxy(value: &str) -> bool {
 
 /// The entries of `no_proxy` for every port, separated by commas, and those for one port.
 fn direct(list: &str) -> (String, BTreeMap<u16, Vec<String>>) {
+    if list == "*" {
+        // To a matcher `*` means all names, and no addresses.
+        return ("*,0.0.0.0/0,::/0".to_owned(), BTreeMap::new());
+    }
     let (mut everywhere, mut at_ports) = (Vec::new(), BTreeMap::<u16, Vec<String>>::new());
     for entry in list.split(|c: char| c == ',' || c.is_whitespace()).filter(|entry| !entry.is_empty()) {
         // `*.example.com` is not curl's, and can mean one thing only.
         let entry = entry.strip_prefix("*.").unwrap_or(entry);
+        // Among others, `*` is a host of this name to curl, and there is none.
         if entry == "*" {
-            // To a matcher `*` means all names, and no addresses.
-            everywhere.extend(["*", "0.0.0.0/0", "::/0"].map(str::to_owned));
             continue;
         }
         let bare = |host: &str| host.trim_start_matches('[').trim_end_matches(']').to_owned();
@@ -191,7 +194,10 @@ mod tests {
             ("a.org x.org", "https://x.org/", true),
             ("*", "https://x.org/", true),
             ("*", "https://10.1.2.3/", true),
-            ("a.org, *", "https://[2001:db8::1]:8443/", true),
+            ("*", "https://[2001:db8::1]:8443/", true),
+            ("a.org, *", "https://x.org/", false),
+            ("a.org,*", "https://[2001:db8::1]:8443/", false),
+            ("*,a.org", "https://a.org/", true),
             ("10.0.0.0/8", "https://10.1.2.3/", true),
             ("10.0.0.0/8", "https://11.1.2.3/", false),
             ("10.1.2.3", "https://10.1.2.3:8443/", true),

@@ -6,14 +6,16 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use raas_types::ImageId;
+use raas_types::{AtomicSignature, Digest, ImageId};
 
 use crate::bytes::chunks::Chunks;
 use crate::bytes::{FileAt, ReadAt, Section, spool};
+use crate::descriptions::Contradiction;
 use crate::inflate::{ArchiveCoding, Coding};
 use crate::kind::SourceKind;
+use crate::layout::signature_path;
 use crate::platforms::Incomplete;
-use crate::recognise::recognise;
+use crate::recognise::{Recognised, recognise};
 use crate::select::{self, Catalogue};
 use crate::tar_index::{SeekWalk, SpoolWalk, TarIndex};
 use crate::tree::Tree;
@@ -33,6 +35,7 @@ pub enum Input {
 pub struct Archive {
     what: String,
     kind: SourceKind,
+    contradiction: Option<Contradiction>,
     tree: Tree,
     limits: Limits,
     notes: Vec<String>,
@@ -148,9 +151,10 @@ impl Opener<'_> {
     fn finish(self, what: String, tree: Tree) -> Result<Archive, ImageError> {
         let limits = self.limits.clone();
         let mut notes: Vec<String> = tree.notes().to_vec();
-        let (kind, note) = recognise(&tree, &what, &limits).map_err(|error| explained(error, &tree))?;
+        let Recognised { kind, note, contradiction } =
+            recognise(&tree, &what, &limits).map_err(|error| explained(error, &tree))?;
         notes.extend(note);
-        Ok(Archive { what, kind, tree, limits, notes })
+        Ok(Archive { what, kind, contradiction, tree, limits, notes })
     }
 }
 
@@ -210,7 +214,8 @@ impl Format<'_> {
 }
 
 impl Archive {
-    /// The format.
+    /// The format. If the archive has two descriptions of its images that contradict each other, this is the format of
+    /// `index.json`, and [`Selection::kind`] tells which of them a choice is read from.
     pub fn kind(&self) -> SourceKind {
         self.kind
     }
@@ -225,7 +230,7 @@ impl Archive {
     /// # Errors
     /// The metadata with the names breaks a rule.
     pub fn repositories(&self) -> Result<Vec<String>, ImageError> {
-        Ok(self.format()?.catalogue().repositories()?.into_iter().flatten().collect())
+        Ok(self.format(self.kind)?.catalogue().repositories()?.into_iter().flatten().collect())
     }
 
     /// The Docker v1 images in folders of their own, each with its parent. `docker save` has written them up to Docker 24,
@@ -242,9 +247,16 @@ impl Archive {
     /// # Errors
     /// The wanted image is not in the source, or more than one image could be meant. The message lists the choices.
     pub fn choose(&self, wanted: &Wanted) -> Result<Selection, ImageError> {
-        self.format()
-            .and_then(|format| select::choose(format.catalogue(), &self.what, wanted))
-            .map_err(|error| explained(error, &self.tree))
+        let choose = || {
+            let (kind, note) = match &self.contradiction {
+                Some(contradiction) => contradiction.settle(&self.what, wanted)?,
+                None => (self.kind, None),
+            };
+            let mut selection = select::choose(self.format(kind)?.catalogue(), kind, &self.what, wanted)?;
+            selection.notes.splice(0..0, note);
+            Ok(selection)
+        };
+        choose().map_err(|error| explained(error, &self.tree))
     }
 
     /// Reads and checks the metadata of the chosen images. `earlier` has manifests and blobs that the vendor has
@@ -270,7 +282,7 @@ impl Archive {
         selection: &Selection,
         earlier: Option<&dyn Store>,
     ) -> Result<Image, ImageError> {
-        Ok(match self.format()? {
+        Ok(match self.format(selection.kind)? {
             Format::Pulp2(export) => Image::V1(export.read(selection)?),
             Format::DockerV1(saved) => Image::V1(saved.read(selection)?),
             Format::Pulp3(export) => Image::Manifests(export.read(selection, earlier)?),
@@ -285,6 +297,22 @@ impl Archive {
         })
     }
 
+    /// The atomic signatures of a manifest, in a layout that a [`LayoutWriter`](crate::LayoutWriter) wrote.
+    ///
+    /// # Errors
+    /// A signature cannot be read, or is too long.
+    pub fn signatures(&self, of: &Digest) -> Result<Vec<Vec<u8>>, ImageError> {
+        let mut found = Vec::new();
+        if self.kind != SourceKind::Oci {
+            return Ok(found);
+        }
+        for number in 1..=AtomicSignature::MAX_COUNT {
+            let Some(file) = self.tree.file(&signature_path(of, number), &self.limits)? else { break };
+            found.push(file.read_all(AtomicSignature::MAX_SIZE as u64)?);
+        }
+        Ok(found)
+    }
+
     /// [`choose`](Self::choose) and [`read`](Self::read) in one step.
     ///
     /// # Errors
@@ -293,9 +321,9 @@ impl Archive {
         self.read(&self.choose(wanted)?, None)
     }
 
-    fn format(&self) -> Result<Format<'_>, ImageError> {
+    fn format(&self, kind: SourceKind) -> Result<Format<'_>, ImageError> {
         let (tree, limits) = (&self.tree, &self.limits);
-        Ok(match self.kind {
+        Ok(match kind {
             SourceKind::Pulp2 => Format::Pulp2(pulp2::Export::open(tree, limits)?),
             SourceKind::Pulp3 => Format::Pulp3(pulp3::Export::open(tree, limits)),
             SourceKind::DockerV1 => Format::DockerV1(docker_v1::Saved::open(tree, limits)?),

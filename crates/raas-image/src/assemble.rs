@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use raas_types::{Digest, Platform, Tag};
 
-use crate::manifests::collect;
+use crate::manifests::{self, collect};
 use crate::platforms::{Incomplete, narrow};
 use crate::roots::Root;
 use crate::select::{Chosen, Selection};
 use crate::store::Layered;
-use crate::{ImageError, Limits, ManifestSet, Store};
+use crate::{ImageError, Limits, ManifestSet, SourceKind, Store};
 
 /// A manifest that is published if its subject is, such as a signature.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +36,7 @@ pub fn read_store(
 ) -> Result<ManifestSet, ImageError> {
     let chosen = images.iter().map(|(digest, tags)| Chosen { digest: *digest, tags: tags.clone() });
     let selection = Selection {
+        kind: SourceKind::Oci,
         repository: None,
         images: chosen.collect(),
         platforms: platforms.to_vec(),
@@ -63,6 +64,8 @@ pub(crate) fn assemble(
     let mut notes = selection.notes.clone();
     let mut published_whole: BTreeMap<Digest, bool> = BTreeMap::new();
     let mut roots = Vec::new();
+    let has_tags = selection.images.iter().any(|image| !image.tags.is_empty());
+    let mut skipped = Vec::new();
     for root in chosen {
         // A manifest has a root for each of its names; the first one gets all tags of the selection, and the
         // descriptors of the others are checked.
@@ -70,17 +73,32 @@ pub(crate) fn assemble(
             roots.extend(whole.then(|| Root { tag: None, ..root }));
             continue;
         }
-        let narrowed = narrow(&store, &root, &selection.platforms, incomplete, limits)?;
+        let tags = selection.tags_of(&root.digest).unwrap_or_default();
+        let narrowed = readable(&store, &root)
+            .and_then(|()| narrow(&store, &root, &selection.platforms, incomplete, limits));
+        let narrowed = match narrowed {
+            // Nobody asked for this root: it has no tag, and others have.
+            Err(ImageError::Refused { member, rule }) if has_tags && tags.is_empty() => {
+                skipped.push(format!("{} has no tag and is not published: `{member}`: {rule}", root.digest));
+                continue;
+            }
+            outcome => outcome?,
+        };
         published_whole.insert(root.digest, narrowed.root.digest == root.digest);
         store.made.extend(narrowed.made);
         notes.extend(narrowed.note);
-        let tags = selection.tags_of(&root.digest).unwrap_or_default();
         if tags.is_empty() {
             roots.push(Root { tag: None, ..narrowed.root });
         } else {
             roots.extend(tags.iter().map(|tag| Root { tag: Some(tag.clone()), ..narrowed.root.clone() }));
         }
     }
+    if skipped.len() > MOST_NOTES {
+        let more = skipped.len() - MOST_NOTES;
+        skipped.truncate(MOST_NOTES);
+        skipped.push(format!("{more} more manifests without a tag are not published for such faults"));
+    }
+    notes.append(&mut skipped);
     let mut set = collect(&store, &roots, others, limits)?;
     if let Some(earlier) = earlier {
         let mut taken = 0;
@@ -96,4 +114,13 @@ pub(crate) fn assemble(
     notes.append(&mut set.notes);
     set.notes = notes;
     Ok(set)
+}
+
+/// The number of faults that are told each by itself.
+const MOST_NOTES: usize = 5;
+
+/// Whether the manifest of a root can be read.
+fn readable(store: &dyn Store, root: &Root) -> Result<(), ImageError> {
+    manifests::read(store, root.digest, root.media_type.as_deref(), root.size, "the source names it")
+        .map(drop)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use raas_types::{Digest, null_as_default};
+use raas_types::{Digest, Tag, null_as_default};
 use serde::Deserialize;
 
 use crate::config_facts::ConfigFacts;
@@ -71,6 +71,16 @@ impl<'a> Saved<'a> {
         self.images.iter().map(|image| image.digest).collect()
     }
 
+    /// The tags of all images, each with its repository and its config.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (Option<&str>, &Tag, Digest)> {
+        self.images.iter().flat_map(|image| {
+            image
+                .names
+                .iter()
+                .filter_map(|name| Some((name.repository.as_deref(), name.tag.as_ref()?, image.digest)))
+        })
+    }
+
     pub(crate) fn read(&self, selection: &Selection) -> Result<SavedSet, ImageError> {
         let mut set = SavedSet { notes: selection.notes.clone(), ..SavedSet::default() };
         let mut bytes = 0;
@@ -95,12 +105,7 @@ impl<'a> Saved<'a> {
         Ok(set)
     }
 
-    fn read_image(
-        &self,
-        entry: &Entry,
-        tags: Vec<raas_types::Tag>,
-        set: &mut SavedSet,
-    ) -> Result<(), ImageError> {
+    fn read_image(&self, entry: &Entry, tags: Vec<Tag>, set: &mut SavedSet) -> Result<(), ImageError> {
         let need = |name: &str, role: &str| -> Result<Content, ImageError> {
             self.tree.need(name, &format!("{LIST} names it as a {role}"), self.limits)
         };

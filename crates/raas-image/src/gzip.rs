@@ -1,10 +1,10 @@
 //! Gzip on all cores. The output does not depend on the number of cores.
 //!
-//! Each block of fixed length is packed on its own and becomes a gzip member. A gzip file is any number of members (RFC 1952,
-//! section 2.2), and every client reads such layers: eStargz makes them too. The output depends on the input alone, so a layer has
-//! the same digest whenever and wherever it is packed. A test holds that digest: another release of libdeflate may pack
-//! otherwise, and then the same layer of two vendors would have two names. Published layers stay, since the record knows the
-//! packed layer of each plain one.
+//! Each block of fixed length is packed on its own and becomes a gzip member. A gzip file is any number of members (RFC
+//! 1952, section 2.2), and every client reads such layers: eStargz makes them too. The output depends on the input
+//! alone, so a layer has the same digest whenever and wherever it is packed. A test compares that digest: another
+//! release of libdeflate may make other bytes, and then the same layer would have two digests at two vendors. Published
+//! layers stay, since the record knows the packed layer of each plain one.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};

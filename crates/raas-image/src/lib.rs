@@ -5,6 +5,8 @@
 //! until [`copy`] or [`pack`] streams them to their destination. Nothing is extracted, and memory does not grow with
 //! the image.
 //!
+//! A [`LayoutWriter`] goes the other way: it writes an OCI image layout, and verifies the blobs as they pass.
+//!
 //! This crate never prints: notes for the user are part of an [`Image`]. It takes every source for hostile: see
 //! [`Limits`] and [`Rule`].
 
@@ -12,6 +14,7 @@ mod archive;
 mod assemble;
 mod bytes;
 mod config_facts;
+mod descriptions;
 mod diff_id;
 mod dir;
 mod docker_save;
@@ -22,6 +25,8 @@ mod gzip;
 mod inflate;
 mod json;
 mod kind;
+mod layer_walk;
+mod layout;
 mod limits;
 mod manifests;
 mod model;
@@ -45,6 +50,8 @@ pub use assemble::{Attachment, read_store};
 pub use bytes::content::{Content, Reopen};
 pub use error::{ImageError, Rule};
 pub use kind::SourceKind;
+pub use layer_walk::{LayerDigest, LayerEntry, LayerEntryKind, walk_layer};
+pub use layout::{LayoutError, LayoutIndex, LayoutName, LayoutWriter, NamedManifest};
 pub use limits::Limits;
 pub use model::{Blob, Image, ManifestItem, ManifestSet, SavedImage, SavedSet, V1Image, V1Set};
 pub use roots::cosign_subject;

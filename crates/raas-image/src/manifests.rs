@@ -34,6 +34,30 @@ pub(crate) fn collect(
     Ok(collector.set)
 }
 
+/// A manifest with the right digest and size, and its bytes. `why` says who names it.
+pub(crate) fn read(
+    store: &dyn Store,
+    digest: Digest,
+    found_as: Option<&str>,
+    size: Option<u64>,
+    why: &str,
+) -> Result<(Vec<u8>, Manifest), ImageError> {
+    let name = store.name(&digest);
+    let Some(StoredManifest { bytes, media_type: known_as }) = store.manifest(&digest)? else {
+        return Err(ImageError::missing(name, format!("{why}, and it is not in the source")));
+    };
+    let found = Digest::of(&bytes);
+    if found != digest {
+        return Err(ImageError::refused(name, Rule::Digest { expected: digest, found }));
+    }
+    if let Some(expected) = size.filter(|size| *size != bytes.len() as u64) {
+        return Err(ImageError::refused(name, Rule::Size { expected, found: bytes.len() as u64 }));
+    }
+    let manifest = Manifest::parse(&bytes, found_as.or(known_as.as_deref()));
+    let manifest = manifest.map_err(|error| ImageError::refused(&name, Rule::manifest(error)))?;
+    Ok((bytes, manifest))
+}
+
 /// An image's config: what is checked, and what pages show.
 struct ReadConfig {
     config: ConfigFacts,
@@ -118,33 +142,10 @@ impl Collector<'_> {
             return Ok(*subject);
         }
         let (_, manifest) =
-            self.read(root.digest, root.media_type.as_deref(), root.size, "the source names it")?;
+            read(self.store, root.digest, root.media_type.as_deref(), root.size, "the source names it")?;
         let subject = manifest.subject.map_or(Subject::Free, |subject| Subject::Attached(subject.digest));
         self.subjects.insert(root.digest, subject);
         Ok(subject)
-    }
-
-    fn read(
-        &self,
-        digest: Digest,
-        found_as: Option<&str>,
-        size: Option<u64>,
-        why: &str,
-    ) -> Result<(Vec<u8>, Manifest), ImageError> {
-        let name = self.store.name(&digest);
-        let Some(StoredManifest { bytes, media_type: known_as }) = self.store.manifest(&digest)? else {
-            return Err(ImageError::missing(name, format!("{why}, and it is not in the source")));
-        };
-        let found = Digest::of(&bytes);
-        if found != digest {
-            return Err(ImageError::refused(name, Rule::Digest { expected: digest, found }));
-        }
-        if let Some(expected) = size.filter(|size| *size != bytes.len() as u64) {
-            return Err(ImageError::refused(name, Rule::Size { expected, found: bytes.len() as u64 }));
-        }
-        let manifest = Manifest::parse(&bytes, found_as.or(known_as.as_deref()));
-        let manifest = manifest.map_err(|error| ImageError::refused(&name, Rule::manifest(error)))?;
-        Ok((bytes, manifest))
     }
 
     fn manifest(
@@ -173,7 +174,7 @@ impl Collector<'_> {
             let message = format!("it is an index within more than {} others", self.limits.nesting);
             return Err(ImageError::content(name, message));
         }
-        let (bytes, manifest) = self.read(digest, found_as, size, why)?;
+        let (bytes, manifest) = read(self.store, digest, found_as, size, why)?;
         self.bytes += bytes.len() as u64;
         if self.bytes > self.limits.manifests {
             return Err(ImageError::refused(

@@ -83,6 +83,8 @@ pub struct ManifestSet {
     pub manifests: BTreeMap<Digest, ManifestItem>,
     /// The configs and layers of all manifests.
     pub blobs: BTreeMap<Digest, Blob>,
+    /// The publication whose layers the source leaves out, if it is an incremental bundle of raas.
+    pub since: Option<String>,
     /// What the user should know.
     pub notes: Vec<String>,
 }

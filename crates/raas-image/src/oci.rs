@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use raas_types::{Descriptor, Digest, Manifest, Tag, null_as_default};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use crate::assemble::assemble;
+use crate::error::legible;
 use crate::platforms::Incomplete;
 use crate::roots::{self, Root};
 use crate::select::{Catalogue, ListedImage, Role, Selection, Unnamed};
@@ -15,14 +17,19 @@ use crate::tree::Tree;
 use crate::{Content, ImageError, Limits, ManifestSet, Store, StoredManifest, json};
 
 /// The annotation of the image-spec with a manifest's name in a layout.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The annotation of containerd and docker with the whole reference.
-const IMAGE_NAME: &str = "io.containerd.image.name";
+pub(crate) const IMAGE_NAME: &str = "io.containerd.image.name";
+/// The annotation of `index.json` in an incremental bundle: the publication whose layers it leaves out.
+pub(crate) const SINCE: &str = "raas.since";
 
 #[derive(Deserialize)]
 struct Index {
     #[serde(default, deserialize_with = "null_as_default")]
     manifests: Vec<Entry>,
+    /// Of any shape: other programs may write what they like.
+    #[serde(default)]
+    annotations: Value,
 }
 
 #[derive(Deserialize)]
@@ -46,11 +53,15 @@ pub(crate) struct Layout<'a> {
     roots: Vec<NamedRoot>,
     /// Entries of `index.json` that raas cannot read, counted from 1.
     unreadable: Vec<usize>,
+    /// The publication whose layers the layout leaves out, if it is an incremental bundle.
+    since: Option<String>,
 }
 
 struct NamedRoot {
     repository: Option<String>,
     root: Root,
+    /// Whether its name has a digest in the place of a tag.
+    by_digest: bool,
 }
 
 impl<'a> Layout<'a> {
@@ -63,7 +74,8 @@ impl<'a> Layout<'a> {
         }
         let index: Index =
             json::read(&tree.need("index.json", "an OCI image layout has it", limits)?, limits)?;
-        let mut layout = Self { tree, limits, roots: Vec::new(), unreadable: Vec::new() };
+        let since = index.annotations.get(SINCE).and_then(Value::as_str).map(|commit| legible(commit, 64));
+        let mut layout = Self { tree, limits, roots: Vec::new(), unreadable: Vec::new(), since };
         for (n, entry) in index.manifests.iter().enumerate() {
             match entry {
                 Entry::Descriptor(descriptor) => layout.roots.push(NamedRoot::of(descriptor)),
@@ -76,6 +88,13 @@ impl<'a> Layout<'a> {
     /// The manifests that `index.json` lists.
     pub(crate) fn roots(&self) -> impl Iterator<Item = &Root> {
         self.roots.iter().map(|named| &named.root)
+    }
+
+    /// The tags of all roots, each with its repository and its manifest.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (Option<&str>, &Tag, Digest)> {
+        self.roots.iter().filter_map(|named| {
+            Some((named.repository.as_deref(), named.root.tag.as_ref()?, named.root.digest))
+        })
     }
 
     /// The roots of a repository.
@@ -105,6 +124,14 @@ impl<'a> Layout<'a> {
         set.notes.extend(self.unreadable.iter().map(|n| {
             format!("entry {n} of index.json is not published: it has no digest that raas can read")
         }));
+        if let Some(since) = &self.since {
+            let left_out = set.blobs.values().filter(|blob| blob.content.is_none()).count();
+            set.notes.push(format!(
+                "the source is an incremental bundle: it leaves out layers that publication {since} had ({left_out} of this \
+                 image)"
+            ));
+        }
+        set.since.clone_from(&self.since);
         Ok(set)
     }
 }
@@ -118,14 +145,20 @@ impl NamedRoot {
         let tag = text.and_then(|text| text.parse::<Tag>().ok());
         let reference = text.filter(|_| tag.is_none()).map(SourceName::parse_reference);
         let reference = reference.unwrap_or_default();
-        // A reference without a tag, `stable/amd64`, is a name that the image-spec allows, and no repository.
+        // A reference without a tag, `stable/amd64`, is a name that the image-spec allows, and no repository. A digest
+        // behind it makes it one.
+        let is_pinned = text
+            .and_then(|text| text.rsplit_once('@'))
+            .is_some_and(|(_, digest)| digest.parse::<Digest>().is_ok());
         let (repository, unusable) = match &reference.tag {
             Some(_) => (reference.repository, None),
+            None if is_pinned => (reference.repository, None),
             None => (None, text.filter(|_| tag.is_none() && reference.repository.is_some())),
         };
         root.tag = tag.or(reference.tag).or(whole.tag);
         root.unusable = unusable.map(str::to_owned).or(whole.unusable).filter(|_| root.tag.is_none());
-        NamedRoot { repository: whole.repository.or(repository), root }
+        let by_digest = is_pinned && root.tag.is_none();
+        NamedRoot { repository: whole.repository.or(repository), root, by_digest }
     }
 }
 
@@ -166,7 +199,8 @@ impl Catalogue for Layout<'_> {
     }
 
     fn unnamed(&self) -> Unnamed {
-        Unnamed::Latest
+        // A name with a digest says that the image has no tag.
+        if self.roots.iter().any(|named| named.by_digest) { Unnamed::ByDigest } else { Unnamed::Latest }
     }
 
     fn has_manifests(&self) -> bool {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use raas_types::{Digest, Platform, RepositoryName, Tag, VendorName};
 
-use crate::ImageError;
 use crate::error::legible;
-use crate::source_name::{familiar, named_like};
+use crate::source_name::{familiar, named_like, named_without_registry};
+use crate::{ImageError, SourceKind};
 
 /// What the user asked for. The default asks for everything, which needs a source with one repository.
 #[derive(Debug, Clone, Default)]
@@ -74,6 +74,7 @@ pub(crate) enum Role {
 /// The images of a source that were chosen.
 #[derive(Debug, Clone)]
 pub struct Selection {
+    pub(crate) kind: SourceKind,
     pub(crate) repository: Option<String>,
     pub(crate) images: Vec<Chosen>,
     pub(crate) platforms: Vec<Platform>,
@@ -88,6 +89,11 @@ pub(crate) struct Chosen {
 }
 
 impl Selection {
+    /// The format that the images are read as.
+    pub fn kind(&self) -> SourceKind {
+        self.kind
+    }
+
     /// The repository in the source; `None` if the images have none.
     pub fn repository(&self) -> Option<&str> {
         self.repository.as_deref()
@@ -107,14 +113,16 @@ impl Selection {
 /// Chooses what is wanted.
 pub(crate) fn choose(
     catalogue: &dyn Catalogue,
+    kind: SourceKind,
     what: &str,
     wanted: &Wanted,
 ) -> Result<Selection, ImageError> {
-    Chooser { catalogue, what, wanted }.choose()
+    Chooser { catalogue, kind, what, wanted }.choose()
 }
 
 struct Chooser<'a> {
     catalogue: &'a dyn Catalogue,
+    kind: SourceKind,
     what: &'a str,
     wanted: &'a Wanted,
 }
@@ -125,6 +133,7 @@ impl Chooser<'_> {
         let repository = self.repository(&repositories)?;
         let listed = self.catalogue.images(repository.as_deref())?;
         let mut selection = Selection {
+            kind: self.kind,
             repository,
             images: Vec::new(),
             platforms: self.wanted.platforms.clone(),
@@ -150,8 +159,9 @@ impl Chooser<'_> {
     fn repository(&self, repositories: &[Option<String>]) -> Result<Option<String>, ImageError> {
         let names: Vec<&str> = repositories.iter().flatten().map(String::as_str).collect();
         if let Some(wanted) = &self.wanted.repository {
-            return match names.iter().find(|name| familiar(name) == familiar(wanted)) {
-                Some(name) => Ok(Some((*name).to_owned())),
+            let same = names.iter().copied().find(|name| familiar(name) == familiar(wanted));
+            return match same.or_else(|| named_without_registry(&names, wanted)) {
+                Some(name) => Ok(Some(name.to_owned())),
                 None => {
                     let has = if names.is_empty() {
                         "it names no repository".to_owned()
@@ -174,10 +184,13 @@ impl Chooser<'_> {
             }
             return match with_digest.as_slice() {
                 [one] => Ok(one.map(str::to_owned)),
-                [] => Err(self.error(format!(
-                    "has no image with the digest {digest}; {}",
-                    self.listing(repositories)?
-                ))),
+                [] => {
+                    let mut listed = Vec::new();
+                    for repository in repositories {
+                        listed.extend(self.catalogue.images(repository.as_deref())?);
+                    }
+                    Err(self.no_digest(digest, &listed))
+                }
                 several if named.is_some() && several.contains(&named) => Ok(named.map(str::to_owned)),
                 _ => Err(self.error(format!(
                     "has {digest} in several repositories; {}; choose with --repository NAME",
@@ -210,9 +223,7 @@ impl Chooser<'_> {
         tag: Option<&Tag>,
     ) -> Result<(), ImageError> {
         let Some(image) = listed.iter().find(|image| image.digest == digest) else {
-            return Err(
-                self.error(format!("has no image with the digest {digest}; {}", describe_images(listed)))
-            );
+            return Err(self.no_digest(digest, listed));
         };
         require_manifest(image)?;
         let tags = match tag {
@@ -332,6 +343,17 @@ impl Chooser<'_> {
         }
     }
 
+    fn no_digest(&self, digest: Digest, listed: &[ListedImage]) -> ImageError {
+        let has = describe(listed, |image| {
+            let tags: Vec<&str> = image.tags.iter().map(Tag::as_str).take(3).collect();
+            match tags.as_slice() {
+                [] => image.digest.to_string(),
+                tags => format!("{} ({})", image.digest, tags.join(", ")),
+            }
+        });
+        self.error(format!("has no image with the digest {digest}; {has}"))
+    }
+
     fn untagged(&self, candidates: &[&ListedImage], listed: &[ListedImage]) -> ImageError {
         let count = match candidates.len() {
             1 => "an image without a tag".to_owned(),
@@ -372,24 +394,24 @@ fn require_manifest(image: &ListedImage) -> Result<(), ImageError> {
 
 /// The images of a list, for errors: tags, or digests of images without a tag.
 fn describe_images(listed: &[ListedImage]) -> String {
+    describe(listed, |image| {
+        let platform = image.platform.as_ref().map(|platform| format!(" ({platform})")).unwrap_or_default();
+        if !image.tags.is_empty() {
+            let tags: Vec<&str> = image.tags.iter().map(Tag::as_str).collect();
+            return format!("{}{platform}", tags.join(", "));
+        }
+        match image.unusable.first() {
+            Some(name) => format!("{}{platform}, called `{}`", image.digest, legible(name, 100)),
+            None => format!("{}{platform}", image.digest),
+        }
+    })
+}
+
+/// The first images of a list in words of one kind, and the number of the others.
+fn describe(listed: &[ListedImage], word: impl Fn(&ListedImage) -> String) -> String {
     const MOST: usize = 20;
     let all = listed.iter().filter(|image| image.role == Role::Image);
-    let mut shown: Vec<String> = all
-        .clone()
-        .take(MOST)
-        .map(|image| {
-            let platform =
-                image.platform.as_ref().map(|platform| format!(" ({platform})")).unwrap_or_default();
-            if !image.tags.is_empty() {
-                let tags: Vec<&str> = image.tags.iter().map(Tag::as_str).collect();
-                return format!("{}{platform}", tags.join(", "));
-            }
-            match image.unusable.first() {
-                Some(name) => format!("{}{platform}, called `{}`", image.digest, legible(name, 100)),
-                None => format!("{}{platform}", image.digest),
-            }
-        })
-        .collect();
+    let mut shown: Vec<String> = all.clone().take(MOST).map(word).collect();
     match all.count() {
         0 => "it has no image".to_owned(),
         n => {

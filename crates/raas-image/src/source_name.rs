@@ -50,7 +50,8 @@ pub(crate) fn familiar(repository: &str) -> &str {
 }
 
 /// The repository of a source that has the name of a vendor's image. The first that exists of: the same name; the name
-/// with the vendor before it; the only repository with a registry or namespace before the name.
+/// with the vendor before it; the only repository with a registry before the name; the only repository with anything
+/// before it.
 pub(crate) fn named_like<'a>(
     repositories: &[&'a str],
     vendor: &VendorName,
@@ -60,11 +61,27 @@ pub(crate) fn named_like<'a>(
     let dashed = format!("{vendor}-{}", image.replace('/', "-"));
     let slashed = format!("{vendor}/{image}");
     let find = |wanted: &dyn Fn(&str) -> bool| repositories.iter().copied().find(|name| wanted(name));
-    find(&|name| name == image).or_else(|| find(&|name| name == slashed || name == dashed)).or_else(|| {
-        let ends = |name: &&&str| name.strip_suffix(image).is_some_and(|before| before.ends_with('/'));
-        let mut behind = repositories.iter().filter(ends);
-        behind.next().copied().filter(|_| behind.next().is_none())
-    })
+    let only = |wanted: &dyn Fn(&str) -> bool| {
+        let mut found = repositories.iter().copied().filter(|name| wanted(name));
+        found.next().filter(|_| found.next().is_none())
+    };
+    find(&|name| name == image)
+        .or_else(|| find(&|name| name == slashed || name == dashed))
+        .or_else(|| only(&|name| behind_registry(name) == Some(image)))
+        .or_else(|| only(&|name| name.strip_suffix(image).is_some_and(|before| before.ends_with('/'))))
+}
+
+/// The only repository of a source that has this name behind a registry.
+pub(crate) fn named_without_registry<'a>(repositories: &[&'a str], wanted: &str) -> Option<&'a str> {
+    let mut found = repositories.iter().copied().filter(|name| behind_registry(name) == Some(wanted));
+    found.next().filter(|_| found.next().is_none())
+}
+
+/// The name behind the registry of a reference. As docker sees it, the first part is a registry if it has a dot or a colon,
+/// or is `localhost`.
+fn behind_registry(name: &str) -> Option<&str> {
+    let (first, rest) = name.split_once('/')?;
+    (first.contains(['.', ':']) || first == "localhost").then_some(rest)
 }
 
 #[cfg(test)]
@@ -100,6 +117,19 @@ mod tests {
     }
 
     #[test]
+    fn a_name_without_its_registry_is_enough_if_one_registry_has_it() {
+        let names = ["r.acme.example/app", "r.acme.example/tools/app", "a.example/two", "b.example/two"];
+        for (wanted, found) in [
+            ("app", Some("r.acme.example/app")),
+            ("tools/app", Some("r.acme.example/tools/app")),
+            ("two", None),
+            ("ools/app", None),
+        ] {
+            assert_eq!(named_without_registry(&names, wanted), found, "{wanted}");
+        }
+    }
+
+    #[test]
     fn a_name_without_a_valid_tag_is_kept_as_text() {
         for text in ["app:1.0+build5", "registry.example.com:5000/app:-x", "app:"] {
             let name = SourceName::parse_reference(text);
@@ -117,6 +147,8 @@ mod tests {
         assert_eq!(chosen(&["acme-tools-app", "b"], "tools/app"), Some("acme-tools-app"));
         assert_eq!(chosen(&["quay.io/x/app", "b"], "app"), Some("quay.io/x/app"));
         assert_eq!(chosen(&["x/app", "y/app"], "app"), None);
+        assert_eq!(chosen(&["r.acme.com/tools/app", "r.acme.com/app"], "app"), Some("r.acme.com/app"));
+        assert_eq!(chosen(&["r.acme.com/app", "localhost/app"], "app"), None);
         assert_eq!(chosen(&["myapp", "b"], "app"), None);
         assert_eq!(chosen(&["only"], "app"), None);
     }

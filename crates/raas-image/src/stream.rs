@@ -212,7 +212,8 @@ fn pass(
     Ok(Packed { raw, raw_size: size, raw_packing: packing, diff_id, blob: raw, blob_size: size, packing })
 }
 
-fn sniff(content: &Content) -> Result<Coding, ImageError> {
+/// The packing of a layer, by its first bytes.
+pub(crate) fn sniff(content: &Content) -> Result<Coding, ImageError> {
     let mut start = [0; SNIFF];
     let mut stream = content.open().map_err(ImageError::read(content.name()))?.take(SNIFF as u64);
     let mut have = 0;

@@ -43,10 +43,10 @@ struct Replaced {
 
 /// The values of extended headers for the member behind them.
 #[derive(Default)]
-struct Extended {
-    name: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
-    size: Option<u64>,
+pub(crate) struct Extended {
+    pub(crate) name: Option<Vec<u8>>,
+    pub(crate) link: Option<Vec<u8>>,
+    pub(crate) size: Option<u64>,
 }
 
 /// The most bytes of an extended header, which holds a name, a link and some numbers.
@@ -136,10 +136,12 @@ impl TarIndex {
         walk.finish().map_err(|error| walk_error(error, &last, what))?;
         if !index.replaced.is_empty() {
             let first = index.replaced.keys().next().map(|name| legible(name, 100)).unwrap_or_default();
-            let count = index.replaced.len();
-            index.notes.push(format!(
-                "the archive has several members of the same name ({count} names, such as `{first}`); the last is read"
-            ));
+            index.notes.push(match index.replaced.len() {
+                1 => format!("the archive has the member `{first}` more than once; the last one is read"),
+                count => format!(
+                    "the archive has {count} members more than once, such as `{first}`; the last one of each is read"
+                ),
+            });
         }
         Ok(index)
     }
@@ -267,7 +269,7 @@ impl Extended {
         self.name.is_none() && self.link.is_none() && self.size.is_none()
     }
 
-    fn take(&mut self, kind: EntryType, bytes: &[u8], after: &str) -> Result<(), ImageError> {
+    pub(crate) fn take(&mut self, kind: EntryType, bytes: &[u8], after: &str) -> Result<(), ImageError> {
         let text = |bytes: &[u8]| bytes.split(|b| *b == 0).next().unwrap_or_default().to_vec();
         match kind {
             EntryType::GNULongName => self.name = Some(text(bytes)),
@@ -303,7 +305,8 @@ impl Extended {
     }
 }
 
-enum Next {
+/// What stands at the place of a header.
+pub(crate) enum Next {
     Header(Box<tar::Header>),
     /// A block of zeros.
     EndMark,
@@ -311,7 +314,7 @@ enum Next {
     End,
 }
 
-fn next_header(walk: &mut dyn Walk) -> io::Result<Next> {
+pub(crate) fn next_header(walk: &mut dyn Walk) -> io::Result<Next> {
     let mut block = [0; BLOCK as usize];
     match walk.read_up_to(&mut block)? {
         0 => return Ok(Next::End),
@@ -332,7 +335,7 @@ fn no_tar(what: &str) -> ImageError {
     }
 }
 
-fn check_sum(header: &tar::Header) -> bool {
+pub(crate) fn check_sum(header: &tar::Header) -> bool {
     let bytes = header.as_bytes();
     // The checksum counts its own eight bytes as spaces.
     let of = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
@@ -340,7 +343,12 @@ fn check_sum(header: &tar::Header) -> bool {
     header.cksum().is_ok_and(|claimed| claimed == sum)
 }
 
-fn read_extended(walk: &mut dyn Walk, size: u64, after: &str, what: &str) -> Result<Vec<u8>, ImageError> {
+pub(crate) fn read_extended(
+    walk: &mut dyn Walk,
+    size: u64,
+    after: &str,
+    what: &str,
+) -> Result<Vec<u8>, ImageError> {
     if size > MAX_EXTENDED {
         let member = format!("the extended header after {after}");
         return Err(ImageError::refused(member, Rule::TooLarge { size, limit: MAX_EXTENDED }));
@@ -352,7 +360,7 @@ fn read_extended(walk: &mut dyn Walk, size: u64, after: &str, what: &str) -> Res
 }
 
 /// An early end is a fault of the archive, any other error one of the system.
-fn walk_error(error: io::Error, member: &str, what: &str) -> ImageError {
+pub(crate) fn walk_error(error: io::Error, member: &str, what: &str) -> ImageError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => ImageError::refused(member, Rule::Truncated),
         _ => match error.downcast::<ImageError>() {

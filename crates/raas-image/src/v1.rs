@@ -51,7 +51,7 @@ impl Known {
         id: &ImageId,
         files: &Files,
         limits: &Limits,
-    ) -> Result<Option<(Option<ImageId>, Listed)>, ImageError> {
+    ) -> Result<Option<(Option<ImageId>, ListedAncestors)>, ImageError> {
         for content in [&files.json, &files.ancestry].into_iter().flatten() {
             self.bytes = self.bytes.saturating_add(content.size());
             if self.bytes > limits.configs {
@@ -64,7 +64,7 @@ impl Known {
 }
 
 /// The ancestors in an image's own list, without the image itself.
-pub(crate) type Listed = Option<Vec<ImageId>>;
+pub(crate) type ListedAncestors = Option<Vec<ImageId>>;
 
 /// The names of a repository's images: a tag, or a text that is no tag.
 pub(crate) type Tags = Vec<(Result<Tag, String>, ImageId)>;
@@ -147,7 +147,7 @@ fn chain(
     let mut chain: Vec<ImageId> = Vec::new();
     let mut seen = BTreeSet::new();
     // The rest of the chain by the lists of the descendants, the next id last.
-    let mut expected: Listed = None;
+    let mut expected: ListedAncestors = None;
     let mut next = Some(top);
     while let Some(id) = next {
         if !seen.insert(id) {
@@ -199,7 +199,7 @@ fn chain(
 }
 
 /// The rest of a chain, on which the lists of the descendants and of this image must agree.
-fn agreed(id: &ImageId, above: Listed, own: Listed) -> Result<Listed, ImageError> {
+fn agreed(id: &ImageId, above: ListedAncestors, own: ListedAncestors) -> Result<ListedAncestors, ImageError> {
     match (above, own) {
         (Some(above), Some(own)) if above != own => Err(ImageError::content(
             format!("image {id}"),
@@ -214,7 +214,7 @@ fn read_link(
     id: &ImageId,
     files: &Files,
     limits: &Limits,
-) -> Result<Option<(Option<ImageId>, Listed)>, ImageError> {
+) -> Result<Option<(Option<ImageId>, ListedAncestors)>, ImageError> {
     let Some(content) = &files.json else {
         return match (&files.layer, &files.ancestry) {
             (None, None) => Ok(None),

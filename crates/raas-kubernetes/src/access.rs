@@ -1,4 +1,4 @@
-//! How raas gets into a cluster: by what `[openshift]` says, or by the kubeconfig of the user.
+//! How raas connects to a cluster and logs in: by the settings in `[openshift]`, or by the kubeconfig of the user.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::login;
 const CONNECT: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// How raas gets into a cluster.
+/// How raas connects to a cluster and logs in.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
     /// The API server. Without it, the kubeconfig of the user says which cluster.
@@ -44,7 +44,7 @@ pub struct Cluster {
 }
 
 impl Access {
-    /// Opens the cluster. Only a login sends requests; a token that is wrong shows later.
+    /// Opens the cluster. Only a login with a password sends requests: a wrong token makes a later request fail.
     ///
     /// # Errors
     /// The settings contradict themselves, a file cannot be read, or the login fails.

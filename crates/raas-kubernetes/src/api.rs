@@ -6,6 +6,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Limited};
 use kube::Client;
 use kube::client::Body;
+use raas_http::TlsFault;
 use raas_http::http::header::CONTENT_TYPE;
 use raas_http::http::{Method, Request};
 use serde_json::Value;
@@ -23,15 +24,23 @@ const MAX_SIZE: usize = 16 * 1024 * 1024;
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(200), Duration::from_millis(800), Duration::from_secs(2)];
 
-/// Why a request has no success.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
-    /// The API server says no.
+    /// The API server refuses.
     #[error("the API server answered {}: {}", .0.code, .0.message)]
     Refused(Box<Status>),
     /// There is no answer, or it broke off.
     #[error("the API server cannot be reached: {0}")]
     Unreachable(String),
+    /// The certificate is not what raas trusts.
+    #[error("the certificate of the API server is not trusted: {why}")]
+    Untrusted {
+        /// What is wrong with it.
+        fault: TlsFault,
+        /// The words of the TLS library.
+        why: String,
+    },
     /// The answer did not come in time.
     #[error("no answer of the API server within {} s", .0.as_secs())]
     Silent(Duration),
@@ -46,7 +55,7 @@ impl ApiError {
         matches!(self, Self::Refused(status) if status.code == 404)
     }
 
-    /// Whether another attempt may succeed. An unknown field is 500 too, without a reason.
+    /// Whether another attempt may succeed. The answer to an unknown field is 500 too, but has no reason.
     fn is_passing(&self) -> bool {
         match self {
             Self::Refused(status) => match status.code {
@@ -55,8 +64,8 @@ impl ApiError {
                 _ => false,
             },
             Self::Unreachable(_) => true,
-            // The time is spent.
-            Self::Silent(_) | Self::Unreadable(_) => false,
+            // Another attempt would take as long, or get the same answer.
+            Self::Silent(_) | Self::Untrusted { .. } | Self::Unreadable(_) => false,
         }
     }
 }
@@ -158,7 +167,7 @@ impl Api {
 }
 
 async fn answer(client: &Client, request: Request<Body>) -> Result<Vec<u8>, ApiError> {
-    let response = client.send(request).await.map_err(|error| ApiError::Unreachable(causes(&error)))?;
+    let response = client.send(request).await.map_err(no_answer)?;
     let code = response.status();
     let body = Limited::new(response.into_body(), MAX_SIZE).collect().await;
     let body =
@@ -169,16 +178,40 @@ async fn answer(client: &Client, request: Request<Body>) -> Result<Vec<u8>, ApiE
     }
 }
 
-/// The causes of an error in one line. No text of the client holds a token.
-fn causes(error: &kube::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.ends_with(&next) {
-            text = format!("{text}: {next}");
+fn no_answer(error: kube::Error) -> ApiError {
+    // kube's own words only say that there is a cause.
+    let cause = error.source().unwrap_or(&error);
+    // No text of the client holds a token.
+    let why = raas_http::causes(cause);
+    match TlsFault::find(cause) {
+        Some(fault @ (TlsFault::UnknownAuthority | TlsFault::OtherName | TlsFault::OutOfTime)) => {
+            ApiError::Untrusted { fault, why }
         }
-        cause = error.source();
+        _ => ApiError::Unreachable(why),
     }
-    text
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{CertificateError, Error as TlsError};
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_is_no_reason_to_try_again() {
+        let table = [
+            (CertificateError::UnknownIssuer, TlsFault::UnknownAuthority),
+            (CertificateError::NotValidForName, TlsFault::OtherName),
+            (CertificateError::Expired, TlsFault::OutOfTime),
+        ];
+        for (error, expected) in table {
+            let error = std::io::Error::other(TlsError::InvalidCertificate(error));
+            let error = no_answer(kube::Error::Service(Box::new(error)));
+            assert!(matches!(&error, ApiError::Untrusted { fault, .. } if *fault == expected), "{error}");
+            assert!(!error.is_passing() && error.to_string().contains("invalid peer certificate"), "{error}");
+        }
+        let cut = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        let error = no_answer(kube::Error::Service(Box::new(cut)));
+        assert!(error.is_passing() && error.to_string().ends_with("reached: connection reset"), "{error}");
+    }
 }

@@ -15,10 +15,10 @@ use crate::plan::{Instance, Namespace, Plan, Scale};
 /// The field manager that holds the number of servers between raas and an autoscaler.
 const SCALING_MANAGER: &str = "raas-scaling";
 
-/// The managers whose number of servers raas may take back, once its own autoscaler is gone.
+/// The managers from which raas may take the number of servers back, once its own autoscaler is gone.
 const SCALERS: [&str; 2] = [SCALING_MANAGER, "kube-controller-manager"];
 
-/// Whether changes are made, or only asked for.
+/// Whether changes are made, or only checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Changes are made.
@@ -28,8 +28,8 @@ pub enum Mode {
 }
 
 impl Cluster {
-    /// Applies a plan's objects in their order, and removes what the plan no longer has. Returns the changes. A run that was
-    /// killed is finished by the next one.
+    /// Applies a plan's objects in their order, and removes what the plan no longer has. Returns the changes. The next
+    /// run finishes what a killed run has left.
     ///
     /// # Errors
     /// The API server refuses an object. The objects before it are applied; running servers are replaced only by the last of
@@ -65,13 +65,20 @@ impl Cluster {
             .hint("remove it, or use another project: raas changes nothing that it has not made"));
         }
         let dry = if mode == Mode::DryRun { "&dryRun=All" } else { "" };
-        if let (Kind::Deployment, Some(before), Mode::Apply) = (object.kind, &before, mode) {
-            self.hand_over_replicas(&path, object, before).map_err(|error| attempt("apply").failed(error))?;
+        let mut body = object.body.clone();
+        if let Some(replicas) = before.as_ref().and_then(|before| given_up_replicas(object, before)) {
+            match mode {
+                Mode::Apply => self
+                    .hand_over_replicas(&path, object, replicas)
+                    .map_err(|error| attempt("apply").failed(error))?,
+                // No other manager holds the number yet, so the API server would say that it falls to one.
+                Mode::DryRun => body["spec"]["replicas"] = replicas.into(),
+            }
         }
         let target = format!("{path}?fieldManager={MANAGER}{dry}");
-        let after = match self.api.apply(&target, &object.body) {
+        let after = match self.api.apply(&target, &body) {
             Err(ApiError::Refused(status)) if is_own_scaling(&status, plan) => {
-                self.api.apply(&format!("{target}&force=true"), &object.body)
+                self.api.apply(&format!("{target}&force=true"), &body)
             }
             result => result,
         };
@@ -85,11 +92,9 @@ impl Cluster {
         })
     }
 
-    /// Lets another manager hold the number of servers before raas gives it up for an autoscaler. A field that nobody holds
-    /// goes, and the number would fall to one at once.
-    fn hand_over_replicas(&self, path: &str, object: &Object, before: &Value) -> Result<(), ApiError> {
-        let gives_up = object.body["spec"].get("replicas").is_none() && owns_replicas(before);
-        let Some(replicas) = before["spec"]["replicas"].as_u64().filter(|_| gives_up) else { return Ok(()) };
+    /// Lets another manager hold the number of servers before raas gives it up for an autoscaler. The API server
+    /// removes a field without a manager: the number would fall to one at once.
+    fn hand_over_replicas(&self, path: &str, object: &Object, replicas: u64) -> Result<(), ApiError> {
         let body = json!({
             "apiVersion": object.kind.api_version(), "kind": object.kind.name(),
             "metadata": { "name": object.name }, "spec": { "replicas": replicas },
@@ -121,7 +126,8 @@ impl Cluster {
         Ok(changes)
     }
 
-    /// Removes everything that raas made for an instance, what clients see first. Returns the names.
+    /// Removes everything that raas made for an instance, beginning with the objects that clients reach. Returns the
+    /// names.
     ///
     /// # Errors
     /// The API server refuses. A second call removes the rest.
@@ -183,6 +189,14 @@ fn is_of(object: &Value, plan: &Plan) -> bool {
     is_managed(object)
         && labels["app.kubernetes.io/managed-by"] == MANAGER
         && labels["app.kubernetes.io/instance"] == plan.name()
+}
+
+/// The number of servers, if raas holds it and gives it up with this object.
+fn given_up_replicas(object: &Object, before: &Value) -> Option<u64> {
+    let gives_up = object.kind == Kind::Deployment
+        && object.body["spec"].get("replicas").is_none()
+        && owns_replicas(before);
+    before["spec"]["replicas"].as_u64().filter(|_| gives_up)
 }
 
 /// Whether raas holds the number of servers.

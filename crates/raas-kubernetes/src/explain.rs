@@ -1,6 +1,7 @@
 //! What a refusal means, and what to do: the object, the permission, and the rule that grants it.
 
 use raas_base::failure::{Failure, Kind as FailureKind};
+use raas_http::TlsFault;
 
 use crate::api::ApiError;
 use crate::status::Status;
@@ -23,6 +24,20 @@ impl Attempt<'_> {
         let failure = |kind| Failure::new(kind, &message);
         match error {
             ApiError::Refused(status) => self.refused(&status, failure(FailureKind::Environment)),
+            ApiError::Untrusted { fault, .. } => {
+                failure(FailureKind::Environment).caused_by(error).hint(match fault {
+                    TlsFault::OtherName => {
+                        "give a name of the certificate in `server_url` of [openshift], or in the kubeconfig"
+                    }
+                    TlsFault::OutOfTime => {
+                        "check the clock of this machine, and ask an administrator to renew the certificate"
+                    }
+                    _ => {
+                        "name the authorities of the certificate in `ca_file` of [openshift], or in the kubeconfig if there \
+                         is no `server_url`"
+                    }
+                })
+            }
             error => failure(FailureKind::Environment)
                 .caused_by(error)
                 .hint("run the command again when the API server answers; what exists was left as it was"),
@@ -58,7 +73,7 @@ impl Attempt<'_> {
                 .hint("remove the object and run `raas setup` again: it was made with another selector"),
             (500, "") if message.contains("field not declared in schema") => failure
                 .caused_by(message)
-                .hint("update the cluster: it does not know this field, and the API server itself is not broken"),
+                .hint("update the cluster: its version does not know this field"),
             (code @ (429 | 500..), _) => failure
                 .caused_by(format!("the API server answered {code}: {message}"))
                 .hint("run the command again when the API server is well; what exists was left as it was"),
@@ -67,7 +82,7 @@ impl Attempt<'_> {
     }
 
     /// The rule that grants what a message forbids.
-    fn grant(&self, status: &Status) -> Option<String> {
+    pub(crate) fn grant(&self, status: &Status) -> Option<String> {
         if status.message.contains("may not request a new project") {
             return Some(format!(
                 "ask an administrator to make the project: oc adm new-project {} --admin=USER",
@@ -128,7 +143,7 @@ mod tests {
             ("11-route-host-forbidden", "do not have permission", "routes/custom-host"),
             ("13-route-invalid", "spec.tls.termination", ""),
             ("15-route-host-change-forbidden", "do not have permission", "verbs: [\"create\", \"update\"]"),
-            ("16-unknown-field", "imagePulPolicy", "the API server itself is not broken"),
+            ("16-unknown-field", "imagePulPolicy", "its version does not know this field"),
             ("17-selector-immutable", "field is immutable", "made with another selector"),
             (
                 "18-conflict",
@@ -150,6 +165,20 @@ mod tests {
             );
             assert!(text.contains(cause), "{name}: {text}");
             assert!(failure.hints().join("\n").contains(hint), "{name}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_is_explained() {
+        let table = [
+            (TlsFault::UnknownAuthority, "`ca_file`"),
+            (TlsFault::OtherName, "`server_url`"),
+            (TlsFault::OutOfTime, "clock"),
+        ];
+        let attempt = Attempt { verb: "read", object: "Route x", namespace: "demo" };
+        for (fault, hint) in table {
+            let failure = attempt.failed(ApiError::Untrusted { fault, why: "x".into() });
+            assert!(failure.hints()[0].contains(hint), "{failure}");
         }
     }
 

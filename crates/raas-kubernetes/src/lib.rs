@@ -10,7 +10,7 @@
 //!   api ──────▶ status ──▶ explain              one bounded request; what a refusal means and what to grant
 //! ```
 //!
-//! No other crate uses a client of clusters, and no public function has a type of it.
+//! No other crate uses a client of clusters, and no public function has a type of that client.
 
 mod access;
 mod api;

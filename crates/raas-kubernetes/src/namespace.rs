@@ -1,7 +1,7 @@
 //! The vendor's project, or namespace where the cluster has no projects.
 
 use raas_base::failure::{Failure, Kind as FailureKind};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::access::Cluster;
 use crate::api::ApiError;
@@ -12,11 +12,15 @@ use crate::plan::Namespace;
 impl Cluster {
     /// Whether a project is there. A user without the right to read it does not learn that it is missing, and uses it.
     pub(crate) fn has_namespace(&self, namespace: &Namespace) -> Result<bool, Failure> {
+        self.find_namespace(namespace).map(|found| found.is_some())
+    }
+
+    fn find_namespace(&self, namespace: &Namespace) -> Result<Option<Value>, Failure> {
         match self.api.get(&format!("/api/v1/namespaces/{namespace}")) {
-            Ok(_) => Ok(true),
-            Err(error) if error.is_not_found() => Ok(false),
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.is_not_found() => Ok(None),
             // On OpenShift a missing project is forbidden too. The first object of the setup decides.
-            Err(ApiError::Refused(status)) if status.code == 403 => Ok(false),
+            Err(ApiError::Refused(status)) if status.code == 403 => Ok(None),
             Err(error) => {
                 let object = format!("project {namespace}");
                 let attempt = Attempt { verb: "read", object: &object, namespace: &self.display_name };
@@ -62,14 +66,20 @@ impl Cluster {
         create: bool,
         say: &dyn Fn(&str),
     ) -> Result<bool, Failure> {
-        match (self.has_namespace(namespace)?, create) {
-            (true, _) => Ok(false),
-            (false, true) => {
+        match (self.find_namespace(namespace)?, create) {
+            // Its objects may still be there, and nothing new starts in it.
+            (Some(found), _) if found["metadata"].get("deletionTimestamp").is_some() => Err(Failure::new(
+                FailureKind::Environment,
+                format!("the project {namespace} on {} is being deleted", self.display_name),
+            )
+            .hint("run the command again with `--create` when the project is gone, or name another one with `domain`")),
+            (Some(_), _) => Ok(false),
+            (None, true) => {
                 self.create_namespace(namespace, facts)?;
                 say(&format!("Project {namespace} is there"));
                 Ok(true)
             }
-            (false, false) => Err(Failure::new(
+            (None, false) => Err(Failure::new(
                 FailureKind::Usage,
                 format!("the project {namespace} is not on {}, or you may not read it", self.display_name),
             )

@@ -1,4 +1,4 @@
-//! What raas is to make in a cluster: checked settings, before anything is asked of the cluster.
+//! What raas is to make in a cluster: settings that are checked before raas sends a request to the cluster.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -32,6 +32,9 @@ pub struct Plan {
     pub registries: Vec<Registry>,
     /// How clients outside the cluster reach the servers.
     pub entry: Entry,
+    /// The namespace of the pods through which clients come: those of an ingress controller or of a gateway. Without it, every
+    /// pod of the cluster may connect to the servers. A route needs none: OpenShift labels the namespaces of its routers.
+    pub ingress_namespace: Option<Namespace>,
     /// Whether Prometheus's operator is told of the servers.
     pub monitored: bool,
 }
@@ -46,8 +49,9 @@ pub enum Instance {
 }
 
 impl Instance {
-    /// The name of the objects. Every vendor's name follows a dash, so no vendor has the fleet's. Names of services are at
-    /// most 63 characters long, so a long vendor's name is shortened, and its hash keeps two vendors apart.
+    /// The name of the objects: `raas` for the fleet, and `raas-` with the vendor's name for a vendor. Names of
+    /// services are at most 63 characters long, so a long vendor's name is shortened, and its hash keeps two vendors
+    /// apart.
     pub fn name(&self) -> String {
         const MOST: usize = 52; // Pods' names add a dash and 10 characters for their replica set.
         let vendor = match self {
@@ -77,7 +81,7 @@ impl fmt::Display for Instance {
 pub struct Registry {
     /// The vendor.
     pub vendor: VendorName,
-    /// The hosts that people pull from. Empty for the one that OpenShift makes of the project's name.
+    /// The hosts that people pull from. If there are none, OpenShift makes a host of the project's name.
     pub hosts: Vec<HostName>,
     /// The certificate of these hosts. Without it, the router shows its own.
     pub certificate: Option<Certificate>,
@@ -158,11 +162,14 @@ impl fmt::Display for Namespace {
     }
 }
 
-impl FromStr for Namespace {
-    type Err = String;
-
-    /// Source: RFC 1123, labels; OpenShift keeps `openshift-` and `kube-` for itself.
-    fn from_str(text: &str) -> Result<Self, String> {
+impl Namespace {
+    /// A namespace that raas only names, which may be one of the cluster itself.
+    ///
+    /// Source: RFC 1123, labels.
+    ///
+    /// # Errors
+    /// The text is no name of a namespace.
+    pub fn of_others(text: &str) -> Result<Self, String> {
         let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if text.is_empty()
             || text.len() > 63
@@ -175,10 +182,20 @@ impl FromStr for Namespace {
                  63 characters"
             ));
         }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl FromStr for Namespace {
+    type Err = String;
+
+    /// The project of a registry. OpenShift keeps `openshift-` and `kube-` for itself.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let namespace = Self::of_others(text)?;
         if ["openshift-", "kube-"].iter().any(|begin| text.starts_with(begin)) || text == "default" {
             return Err(format!("`{text}` is a project of the cluster itself"));
         }
-        Ok(Self(text.to_owned()))
+        Ok(namespace)
     }
 }
 
@@ -186,6 +203,17 @@ impl Plan {
     /// The name of the instance's objects.
     pub fn name(&self) -> String {
         self.instance.name()
+    }
+
+    /// What a person should know about who may connect to the servers. `None` if only those may through whom clients come.
+    pub fn admission_note(&self) -> Option<&'static str> {
+        if self.entry == Entry::Route || self.ingress_namespace.is_some() {
+            return None;
+        }
+        Some(
+            "Note: every pod of the cluster may connect to the servers, which believe the client address in its \
+             X-Forwarded-For: set `ingress_namespace` in [openshift] to the namespace of the ingress controller or gateway",
+        )
     }
 
     /// All hosts that people pull from.
@@ -212,6 +240,16 @@ mod tests {
         assert_eq!("my-domain".parse::<Namespace>().unwrap().as_str(), "my-domain");
         for wrong in ["", "-a", "a-", "A", "a.b", "a/b", "kube-system", "openshift-ingress", "default"] {
             assert!(wrong.parse::<Namespace>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_ingress_controller_may_be_in_a_namespace_of_the_cluster() {
+        for name in ["ingress-nginx", "kube-system", "openshift-ingress", "default"] {
+            assert_eq!(Namespace::of_others(name).unwrap().as_str(), name);
+        }
+        for wrong in ["", "-a", "A", "a/b", "a b"] {
+            assert!(Namespace::of_others(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -143,6 +143,7 @@ impl Platform for Kubernetes<'_> {
         if changes.is_empty() {
             say(&format!("Nothing changed in {}", self.display_name()));
         }
+        plan.admission_note().into_iter().for_each(say);
         let rollout = self.cluster.await_rollout(&plan, &self.patience, say)?;
         let hosts = self.cluster.await_routes(&plan, &self.patience)?;
         let hosts = if hosts.is_empty() { plan.hosts().map(ToString::to_string).collect() } else { hosts };

@@ -1,17 +1,18 @@
 //! Waiting for a rollout and for routers, and the evidence when it fails.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use raas_base::failure::{Failure, Kind as FailureKind};
-use raas_platform::Server;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::access::Cluster;
+use crate::api::ApiError;
 use crate::explain::Attempt;
 use crate::manifests;
 use crate::object::Kind;
 use crate::plan::Plan;
+use crate::status::Status;
 use crate::trouble::{Evidence, diagnose};
 
 /// How long the setup waits, and how often it asks. It asks and does not watch: a rollout takes seconds to minutes, a
@@ -22,6 +23,8 @@ pub struct Patience {
     pub rollout: Duration,
     /// For the routers.
     pub admission: Duration,
+    /// For the first progress of a rollout that failed before the setup.
+    pub retry: Duration,
     /// The pause between two questions.
     pub poll: Duration,
 }
@@ -31,10 +34,14 @@ impl Default for Patience {
         Self {
             rollout: Duration::from_secs(300),
             admission: Duration::from_secs(30),
+            retry: Duration::from_secs(30),
             poll: Duration::from_secs(1),
         }
     }
 }
+
+/// The field manager of the note that a rollout was tried again. The manager of the objects sends the same fields each time.
+const RETRY_MANAGER: &str = "raas-retry";
 
 /// The state of a deployment.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,12 +63,24 @@ pub(crate) enum Rollout {
     Unpublished,
 }
 
-/// Whether the deployment's controller has seen what was applied, and has started a server with it.
+/// What the servers say of publications.
+enum Asked {
+    /// Nothing was ever published.
+    Unpublished,
+    /// Something was published, or a server does not answer.
+    Otherwise,
+    /// The user may not ask them.
+    Forbidden(Box<Status>),
+}
+
+/// Whether the deployment's controller has seen what was applied, and has started a server with it. A quota that keeps the
+/// other servers out is not passing.
 fn is_started(deployment: &Value) -> bool {
     let number = |value: &Value| value.as_u64().unwrap_or(0);
     let status = &deployment["status"];
     number(&status["observedGeneration"]) >= number(&deployment["metadata"]["generation"])
         && number(&status["updatedReplicas"]) > 0
+        && failed_creation(deployment).is_none()
 }
 
 /// The state of a deployment by its status.
@@ -82,9 +101,7 @@ pub(crate) fn state(deployment: &Value) -> State {
         return State::Done;
     }
     let old = if old == 0 { String::new() } else { format!(", {old} of the earlier ones") };
-    let failing = condition(deployment, "ReplicaFailure").filter(|one| one["status"] == "True");
-    let failing =
-        failing.and_then(|one| one["message"].as_str()).map(|text| format!(": {text}")).unwrap_or_default();
+    let failing = failed_creation(deployment).map(|text| format!(": {text}")).unwrap_or_default();
     State::Going(format!(
         "Waiting for servers: {updated} of {wanted} started, {available} ready{old}{failing}"
     ))
@@ -92,6 +109,11 @@ pub(crate) fn state(deployment: &Value) -> State {
 
 fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
     object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)
+}
+
+/// Why the cluster makes no pod.
+fn failed_creation(deployment: &Value) -> Option<&str> {
+    condition(deployment, "ReplicaFailure").filter(|one| one["status"] == "True")?["message"].as_str()
 }
 
 impl Cluster {
@@ -112,11 +134,17 @@ impl Cluster {
         let attempt = Attempt { verb: "read", object: &name, namespace: plan.namespace.as_str() };
         let begun = Instant::now();
         let mut said = String::new();
+        let mut forbidden = None;
+        let mut is_retried = false;
         loop {
             let deployment = self.api.get(&path).map_err(|error| attempt.failed(error))?;
             let state = state(&deployment);
-            if state != State::Done && self.lacks_publication(plan, &deployment) {
-                return Ok(Rollout::Unpublished);
+            if state != State::Done && is_started(&deployment) {
+                match self.lacks_publication(plan)? {
+                    Asked::Unpublished => return Ok(Rollout::Unpublished),
+                    Asked::Otherwise => {}
+                    Asked::Forbidden(status) => forbidden = Some(status),
+                }
             }
             match state {
                 State::Done => return Ok(Rollout::Ready),
@@ -127,23 +155,57 @@ impl Cluster {
                     }
                     thread::sleep(patience.poll);
                 }
+                // The rollout failed before this setup, and its cause may be gone.
+                State::Failed if said.is_empty() && begun.elapsed() < patience.retry => {
+                    if !is_retried {
+                        self.retry(plan)
+                            .map_err(|error| Attempt { verb: "apply", ..attempt }.failed(error))?;
+                        is_retried = true;
+                    }
+                    thread::sleep(patience.poll);
+                }
                 State::Going(_) | State::Failed => {
-                    let evidence = self.evidence(plan, &deployment);
+                    let evidence = Evidence { forbidden, ..self.evidence(plan, &deployment) };
                     return Err(diagnose(plan, &evidence));
                 }
             }
         }
     }
 
-    /// Whether the servers run what was applied, and all of them say that nothing was ever published. A server that serves a
-    /// publication proves that there was one, and what cannot be asked proves nothing.
-    fn lacks_publication(&self, plan: &Plan, deployment: &Value) -> bool {
-        if !is_started(deployment) {
-            return false;
+    /// Lets the cluster make the missing pods of a deployment at once. After failures it tries by itself ever more rarely, up
+    /// to every 16 minutes; any change of the deployment makes it try.
+    fn retry(&self, plan: &Plan) -> Result<(), ApiError> {
+        let kind = Kind::Deployment;
+        let target = format!(
+            "{}/{}?fieldManager={RETRY_MANAGER}&force=true",
+            kind.path(plan.namespace.as_str()),
+            plan.name()
+        );
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let body = json!({
+            "apiVersion": kind.api_version(), "kind": kind.name(),
+            "metadata": { "name": plan.name(), "annotations": { "raas-retried": now.to_string() } },
+        });
+        self.api.apply(&target, &body).map(drop)
+    }
+
+    /// Whether all servers say that nothing was ever published. A server that serves a publication proves that there was
+    /// one. A server that does not answer proves nothing.
+    fn lacks_publication(&self, plan: &Plan) -> Result<Asked, Failure> {
+        let mut pods = self.pods(&plan.namespace, &plan.instance)?;
+        // The new servers are the ones that are not ready.
+        pods.sort_by_key(|server| server.is_ready);
+        if pods.first().is_none_or(|server| server.is_ready) {
+            return Ok(Asked::Otherwise);
         }
-        let Ok(pods) = self.pods(&plan.namespace, &plan.instance) else { return false };
-        let is_unpublished = |server: &Server| self.is_unpublished(&plan.namespace, server);
-        pods.iter().any(|server| !server.is_ready) && pods.iter().all(is_unpublished)
+        for server in &pods {
+            match self.is_unpublished(&plan.namespace, server) {
+                Ok(true) => {}
+                Err(ApiError::Refused(status)) if status.code == 403 => return Ok(Asked::Forbidden(status)),
+                Ok(false) | Err(_) => return Ok(Asked::Otherwise),
+            }
+        }
+        Ok(Asked::Unpublished)
     }
 
     /// What explains a failed rollout. A part that the user may not read is left out.

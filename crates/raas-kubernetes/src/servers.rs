@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::access::Cluster;
+use crate::api::ApiError;
 use crate::explain::Attempt;
 use crate::manifests::{self, METRICS_PORT};
 use crate::plan::{Instance, Namespace};
@@ -66,15 +67,15 @@ impl Cluster {
         Ok(sites)
     }
 
-    /// Whether a server has looked, and nothing was ever published. A server that does not answer is no proof.
-    pub(crate) fn is_unpublished(&self, namespace: &Namespace, server: &Server) -> bool {
-        let answer = self.api.text_once(&sites_of(namespace, server)).unwrap_or_default();
+    /// Whether a server has looked, and nothing was ever published.
+    pub(crate) fn is_unpublished(&self, namespace: &Namespace, server: &Server) -> Result<bool, ApiError> {
+        let answer = self.api.text_once(&sites_of(namespace, server))?;
         let sites = serde_json::from_str::<Sites>(&answer).map(|answer| answer.sites).unwrap_or_default();
-        !sites.is_empty() && sites.iter().all(Site::is_unpublished)
+        Ok(!sites.is_empty() && sites.iter().all(Site::is_unpublished))
     }
 }
 
-/// The path at which the API server passes a question on to a server's port for operators.
+/// The path at which the API server passes a request on to a server's port for operators.
 fn sites_of(namespace: &Namespace, server: &Server) -> String {
     format!("/api/v1/namespaces/{namespace}/pods/{}:{METRICS_PORT}/proxy/-/sites", server.name)
 }

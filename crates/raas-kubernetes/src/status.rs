@@ -1,5 +1,6 @@
 //! What an API server says when it refuses.
 
+use raas_types::null_as_default;
 use serde::Deserialize;
 
 /// The `Status` object of an answer that is no success.
@@ -7,26 +8,35 @@ use serde::Deserialize;
 #[serde(default)]
 pub(crate) struct Status {
     /// The status code. A few servers leave it out of the body.
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) code: u16,
     /// `Forbidden`, `Conflict`; empty for errors that the server did not classify.
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) reason: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) message: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) details: Details,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Details {
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) group: String,
     /// The resource, such as `services`.
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) kind: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) causes: Vec<Cause>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Cause {
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) message: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) field: String,
 }
 
@@ -59,5 +69,25 @@ impl Status {
     /// The resource that the server forbids, with a part of it: `routes/custom-host`.
     pub(crate) fn resource(&self) -> Option<&str> {
         self.message.split_once(" resource \"")?.1.split_once('"').map(|(resource, _)| resource)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_go_writes_as_null_is_empty() {
+        let body = r#"{"code":null,"reason":null,"message":"no","details":{"group":null,"kind":"services",
+            "causes":[{"message":null,"field":"spec"}]}}"#;
+        let status = Status::read(403, body.as_bytes());
+        assert_eq!(
+            (status.code, status.message.as_str(), status.details.kind.as_str()),
+            (403, "no", "services")
+        );
+        for causes in [r#"{"causes":null}"#, "null"] {
+            let body = format!(r#"{{"message":"no","details":{causes}}}"#);
+            assert_eq!(Status::read(403, body.as_bytes()).details, Details::default(), "{causes}");
+        }
     }
 }

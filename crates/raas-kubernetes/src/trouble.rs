@@ -3,7 +3,9 @@
 use raas_base::failure::{Failure, Kind as FailureKind};
 use serde_json::Value;
 
+use crate::explain::Attempt;
 use crate::plan::Plan;
+use crate::status::Status;
 
 /// What explains a failed rollout.
 #[derive(Debug, Default)]
@@ -14,6 +16,8 @@ pub(crate) struct Evidence {
     pub(crate) crashed: Option<String>,
     /// The last lines of its log.
     pub(crate) log: Vec<String>,
+    /// The API server does not let the user ask the servers what they wait for.
+    pub(crate) forbidden: Option<Box<Status>>,
 }
 
 /// The most messages that are shown.
@@ -54,10 +58,12 @@ impl Evidence {
         evidence.messages.extend(
             own.iter().map(|event| format!("{}: {}", text(&event["reason"]), text(&event["message"]))),
         );
-        let mut seen = Vec::new();
+        let mut seen: Vec<String> = Vec::new();
         evidence.messages.retain(|message| {
-            let is_new = !message.is_empty() && !seen.contains(message);
-            seen.push(message.clone());
+            // An event repeats a condition for each pod that the cluster tried to make, with words before it.
+            let key = without_pods(message, &prefix);
+            let is_new = !message.is_empty() && !seen.iter().any(|known| key.ends_with(known.as_str()));
+            seen.push(key);
             is_new
         });
         evidence
@@ -66,6 +72,12 @@ impl Evidence {
     fn says(&self, part: &str) -> bool {
         self.messages.iter().any(|message| message.contains(part))
     }
+}
+
+/// A message without the names of pods, which begin with this prefix.
+fn without_pods(message: &str, prefix: &str) -> String {
+    let quoted = message.split('"').map(|part| if part.starts_with(prefix) { "" } else { part });
+    quoted.collect::<Vec<_>>().join("\"")
 }
 
 fn list(value: &Value) -> impl Iterator<Item = &Value> {
@@ -85,7 +97,13 @@ pub(crate) fn diagnose(plan: &Plan, evidence: &Evidence) -> Failure {
     if shown.is_empty() {
         shown.push("the cluster says nothing: its controllers may not run".into());
     }
+    if let Some(status) = &evidence.forbidden {
+        shown.push(format!("the servers cannot be asked what they wait for: {}", status.message));
+    }
     let failure = Failure::new(FailureKind::Environment, message).caused_by(shown.join("\n  and: "));
+    let attempt = Attempt { verb: "ask", object: "the servers", namespace: plan.namespace.as_str() };
+    let grant = evidence.forbidden.as_ref().and_then(|status| attempt.grant(status));
+    let failure = grant.into_iter().fold(failure, Failure::hint);
     hints(plan, evidence).into_iter().fold(failure, Failure::hint)
 }
 

@@ -1,6 +1,6 @@
 //! Objects as YAML, for people who keep manifests in git.
 //!
-//! Every text that YAML could take for something else is written in double quotes as JSON has it, which YAML includes.
+//! Every text that YAML could take for something else is written in double quotes as in JSON, which YAML reads too.
 //! The library in the tree (serde-saphyr, through kube) is a reader first, and its way of writing changes between releases.
 
 use std::fmt::Write as _;

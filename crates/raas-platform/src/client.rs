@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest answer, in bytes.
 const MAX_SIZE: u64 = 64 * 1024 * 1024;
 
-/// Why a server on this machine did not say what it was asked.
+/// Why a request to a server on this machine failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// There is no answer.

@@ -1,5 +1,5 @@
-//! The platform of everybody who deploys by a push to a git repository: a push brings the documents to the repository of the
-//! deployed application, and what follows that repository (Argo CD, Flux, Dokku, OpenShift 2) brings them to the servers.
+//! The platform `git`: each push of an image commits the documents to the git repository of the deployed application,
+//! and a tool that follows that repository (Argo CD, Flux, Dokku, OpenShift 2) brings them to the servers.
 //!
 //! A server serves the checked-out folder: `raas serve ISV --metadata FOLDER`.
 
@@ -23,7 +23,7 @@ use crate::{Delivery, Ensured, Platform, Revision, Server};
 /// How many times a push is tried when other pushes come first.
 const TRIES: usize = 5;
 
-/// How long what follows the repository may take to bring a publication to the servers.
+/// How long the tool that follows the repository may take to bring a publication to the servers.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The pause between two questions to a server.
@@ -194,7 +194,7 @@ impl Platform for Git {
         for _ in 0..TRIES {
             let deployed = self.deployed()?;
             let head = deployed.repository.head()?;
-            // Read after the clone: whatever the clone has, the record has had before.
+            // The record is read after the clone, so it has every publication of this home that the clone has.
             let Some(published) = record.head()? else { return Ok(Delivery::Unchanged) };
             let changes = match head {
                 Some(ref head) if is_ahead(&deployed.repository, head, record, &published)? => Vec::new(),

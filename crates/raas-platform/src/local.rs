@@ -24,12 +24,20 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 pub struct Local {
     registrations: PathBuf,
     timeout: Duration,
+    /// Where people pull from, if that is known. Servers of other homes and machines may serve it.
+    registry: Option<String>,
 }
 
 impl Local {
     /// The servers that register themselves in this folder, which need not exist yet.
     pub fn new(registrations: PathBuf) -> Self {
-        Self { registrations, timeout: TIMEOUT }
+        Self { registrations, timeout: TIMEOUT, registry: None }
+    }
+
+    /// Knows the address that people pull from.
+    #[must_use]
+    pub fn with_registry(self, registry: Option<String>) -> Self {
+        Self { registry, ..self }
     }
 
     /// The folder of the registrations.
@@ -82,7 +90,12 @@ impl Platform for Local {
             say(&format!("The server on {} answers /v1/_ping and /v2/", server.reachable()));
         }
         if servers.is_empty() {
-            say(&format!("No server of {vendor} runs; start one: raas serve {vendor}"));
+            say(&match &self.registry {
+                Some(registry) => format!(
+                    "No server of this home serves {vendor}; servers elsewhere may: `raas status {vendor}` asks {registry}"
+                ),
+                None => format!("No server of {vendor} runs; start one: raas serve {vendor}"),
+            });
         }
         // A person starts and stops these servers.
         Ok(Ensured { servers: servers.iter().map(Server::from).collect(), changed: false })
@@ -218,6 +231,9 @@ mod tests {
         let platform = fixture.local(LONG);
         assert_eq!(platform.ensure(&fixture.vendor, &fixture.say()).unwrap().servers, []);
         assert_eq!(fixture.said.take(), ["No server of acme runs; start one: raas serve acme"]);
+        let elsewhere = fixture.local(TIMEOUT).with_registry(Some("r.acme.example".into()));
+        elsewhere.ensure(&fixture.vendor, &fixture.say()).unwrap();
+        assert!(fixture.said.take()[0].contains("`raas status acme` asks r.acme.example"));
 
         // The first ping fails at first, and `/v2/` requires a token, as a registry with users does.
         let pings = AtomicUsize::new(0);

@@ -35,7 +35,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 pub struct OpenShift2Settings {
     /// The server of the broker.
     pub server_url: String,
-    /// Who asks.
+    /// The login at the broker.
     pub credentials: Credentials,
     /// The vendor's domain.
     pub domain: String,
@@ -61,7 +61,7 @@ pub struct OpenShift2 {
 }
 
 impl OpenShift2 {
-    /// The application of a domain. Nothing is asked yet.
+    /// The application of a domain. This sends no request.
     pub fn new(settings: OpenShift2Settings, private: PathBuf) -> Self {
         let broker = Broker::new(&settings.server_url, settings.credentials.clone());
         Self { broker, settings, private, timeout: TIMEOUT, poll: POLL_INTERVAL }

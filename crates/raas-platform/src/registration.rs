@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use raas_types::VendorName;
@@ -59,13 +60,24 @@ impl ServerRegistration {
 #[derive(Debug)]
 pub struct Registered {
     path: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+impl Registered {
+    /// Whether other processes still find the registration. Somebody may have removed its folder.
+    pub fn is_there(&self) -> bool {
+        let found = fs::metadata(&self.path).and_then(|found| Ok((found, self.lock.metadata()?)));
+        found.is_ok_and(|(found, own)| (found.dev(), found.ino()) == (own.dev(), own.ino()))
+    }
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        // A file that stays can be locked, so it is seen to belong to a dead server.
-        drop(fs::remove_file(&self.path));
+        // If the file stays, other processes can lock it, and so know that its server is dead. Another file of this name is a
+        // later registration of the same server.
+        if self.is_there() {
+            drop(fs::remove_file(&self.path));
+        }
     }
 }
 
@@ -81,7 +93,7 @@ pub fn register(folder: &Path, server: &ServerRegistration) -> io::Result<Regist
     // Locked before it has its name, so nobody can find it without its lock.
     let path = folder.join(format!("{}-{}.json", server.pid, server.address.port()));
     let lock = file.persist(&path).map_err(|error| error.error)?;
-    Ok(Registered { path, _lock: lock })
+    Ok(Registered { path, lock })
 }
 
 /// The living servers, in the order of their addresses. The files of dead servers are removed.
@@ -134,7 +146,13 @@ mod tests {
         let old = r#"{"address":"127.0.0.1:5000","pid":7,"vendors":[]}"#;
         assert_eq!(serde_json::from_str::<ServerRegistration>(old).unwrap().url(), "http://127.0.0.1:5000");
         assert!(server.serves(&"acme".parse().unwrap()) && !server.serves(&"other".parse().unwrap()));
-        drop(registered);
+        assert!(registered.is_there());
+        fs::remove_dir_all(folder.path()).unwrap();
+        assert!(!registered.is_there());
+        let again = register(folder.path(), &server).unwrap();
+        assert!(again.is_there() && !registered.is_there());
+        assert_eq!(living(folder.path()).unwrap(), std::slice::from_ref(&server));
+        drop((registered, again));
         fs::write(folder.path().join("9.json"), serde_json::to_vec(&server).unwrap()).unwrap();
         assert_eq!(living(folder.path()).unwrap(), []);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);

@@ -12,7 +12,7 @@ use raas_git::CommitId;
 
 use crate::record::Record;
 
-pub use customers::{change_customer, customer, customers, remove_customer};
+pub use customers::{Customers, Damaged, change_customer, customer, customers, remove_customer};
 pub use protection::{Protection, ProtectionChange, change_protection, patterns};
 
 /// The error for a file of the record that this raas cannot read.

@@ -1,6 +1,6 @@
 //! Catching up: taking what other homes have published to the vendor's bucket into this home's record.
 //!
-//! The module `decision` decides what to do; this file finds out the facts for it and does what it says.
+//! This file collects the facts, the module `decision` decides, and this file carries the decision out.
 
 mod decision;
 
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// set aside under `refs/raas/aside/`, and a line says so.
 ///
 /// # Errors
-/// The bucket holds another registry, or nobody can know what it holds.
+/// The bucket holds another registry, or it is not certain what the bucket publishes.
 pub fn catch_up(registry: &Registry<'_>, record: &Record, lease: Lease) -> Result<Option<Pointer>, Failure> {
     let Registry { vendor, storage, .. } = *registry;
     let state = snapshot::read_pointer(storage)?;
@@ -46,10 +46,12 @@ pub fn catch_up(registry: &Registry<'_>, record: &Record, lease: Lease) -> Resul
                 return Err(snapshot::unreadable_pointer(failure));
             }
             (Step::FollowHistory, _) => {
-                if snapshot::recover_without_pointer(vendor, record, storage)? {
+                let ends = snapshot::recover_without_pointer(vendor, record, storage)?;
+                if ends.is_empty() {
                     return Ok(None);
                 }
-                return Err(snapshot::without_pointer(storage, state.readable().err()));
+                let damage = state.readable().err();
+                return Err(snapshot::without_pointer(registry, record, &ends, damage));
             }
             (_, Reading::There(pointer)) => pointer,
             (_, _) => unreachable!("without a pointer there are three steps"),
@@ -66,7 +68,7 @@ pub fn catch_up(registry: &Registry<'_>, record: &Record, lease: Lease) -> Resul
                 let theirs = CommitId::parse(&pointer.revision)?;
                 record.check_tree(&theirs, &storage.display_name())?;
                 if let (true, Some(ours)) = (set_aside, &ours) {
-                    keep_aside(registry, record, ours)?;
+                    keep_aside(registry, record, ours, &theirs)?;
                 }
                 record.advance(ours.as_ref(), &theirs)?;
                 vendor.checkout().update(record, &theirs)?;
@@ -91,10 +93,11 @@ fn pointed(
         Reading::Unreadable(_) => return Ok(Pointed::Unreadable),
         Reading::There(pointer) => pointer,
     };
-    if pointer.vendor.as_ref().is_some_and(|named| named != registry.vendor.name()) {
+    let theirs = CommitId::parse(&pointer.revision)?;
+    // No other vendor has a commit of this record: then the name is wrong, and the next pointer has the right one.
+    if pointer.vendor.as_ref().is_some_and(|named| named != registry.vendor.name()) && !record.has(&theirs)? {
         return Ok(Pointed::OtherVendor);
     }
-    let theirs = CommitId::parse(&pointer.revision)?;
     let relation = relation(record, ours, &theirs)?;
     Ok(Pointed::Commit { relation, has_history: !pointer.history.is_empty() })
 }
@@ -127,14 +130,21 @@ fn last_commit(record: &Record, ours: Option<&CommitId>, pointed: Pointed) -> Re
     Ok(if matters && record.is_unconfirmed(ours)? { LastCommit::Unconfirmed } else { LastCommit::Confirmed })
 }
 
-/// Sets a commit of this home aside, and says so.
-fn keep_aside(registry: &Registry<'_>, record: &Record, ours: &CommitId) -> Result<(), Failure> {
+/// Sets a commit of this home aside, and says what must be done again.
+fn keep_aside(
+    registry: &Registry<'_>,
+    record: &Record,
+    ours: &CommitId,
+    theirs: &CommitId,
+) -> Result<(), Failure> {
     let kept = record.set_aside(ours)?;
+    let lost = record.subjects(theirs, ours)?;
     registry.say.line(&format!(
         "Note: {} does not have commit {}, which was made here: another home has published since. The commit is set aside \
-         as {kept}; push its images again",
+         as {kept}. Do again what is not published: {}",
         registry.storage.display_name(),
         ours.short(),
+        lost.join("; "),
     ));
     Ok(())
 }
@@ -163,6 +173,6 @@ pub fn try_catch_up(registry: &Registry<'_>) -> Result<(), Failure> {
 /// # Errors
 /// As [`catch_up`].
 pub fn lock_and_catch_up(registry: &Registry<'_>) -> Result<(), Failure> {
-    let _lock = registry.vendor.lock()?;
+    let _lock = registry.vendor.lock(registry.say)?;
     catch_up(registry, &registry.vendor.record(), Lease::NotHeld).map(drop)
 }

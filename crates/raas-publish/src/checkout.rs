@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use raas_types::crane::tree;
+use rustix::fs::Access;
 
 use crate::reading::Reading;
 use crate::record::Record;
@@ -59,9 +60,55 @@ impl Checkout {
         self.folder.join(tree::UNFINISHED).try_exists().is_ok_and(|unfinished| !unfinished)
     }
 
+    /// Whether there is a document of a repository.
+    pub(crate) fn has_documents(&self) -> io::Result<bool> {
+        let mut found = false;
+        files::walk(&self.folder, tree::DATA, &mut |path, _| found |= path.ends_with(".json"))?;
+        Ok(found)
+    }
+
+    /// A document that the commit does not have, or has with another content. `None` if there is none, or if an update was
+    /// interrupted: an interrupted update is of an earlier commit.
+    pub(crate) fn unknown_document(
+        &self,
+        record: &Record,
+        commit: &CommitId,
+    ) -> Result<Option<String>, Failure> {
+        let cannot = || format!("cannot read {}", self.folder.display());
+        if !self.is_finished() || !self.has_documents().context(cannot)? {
+            return Ok(None);
+        }
+        let (differing, unknown) = self.damage(record, commit)?;
+        let differing = differing.into_iter().map(|file| file.path);
+        let is_there = |path: &String| self.folder.join(path).exists();
+        Ok(unknown.into_iter().chain(differing.filter(is_there)).find(|path| path.ends_with(".json")))
+    }
+
+    /// Checks that the next publication can be written here, before it is made.
+    ///
+    /// # Errors
+    /// A folder cannot be read or written.
+    pub(crate) fn check_access(&self) -> Result<(), Failure> {
+        let mut folder = self.folder.clone();
+        for name in ["", "crane", "data"] {
+            folder.push(name);
+            let found = match fs::read_dir(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                found => found.map(drop),
+            };
+            let access = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+            found.and_then(|()| Ok(rustix::fs::access(&folder, access)?)).map_err(|error| {
+                Failure::new(Kind::Environment, format!("cannot change {}", folder.display()))
+                    .caused_by(error)
+                    .hint("give the user of raas access to that folder, and to all files in it; nothing was changed")
+            })?;
+        }
+        Ok(())
+    }
+
     /// Makes the folder hold the commit's files, by the difference to the commit before. The caller holds the vendor's lock.
     pub fn update(&self, record: &Record, to: &CommitId) -> Result<(), Failure> {
-        // What cannot be read is written anew, file by file.
+        // If the revision cannot be read, `repair` compares each file below.
         let at = self.revision().to_replace();
         let interrupted = !self.is_finished();
         if at.as_ref() == Some(to) && !interrupted {

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use raas_types::crane::tree;
 use raas_types::{Digest, RepositoryName, Tag, Utc};
-use serde::Serialize;
 
 use crate::access;
 use crate::published::{self, Repository};
@@ -13,7 +12,7 @@ use raas_base::failure::Failure;
 use raas_git::{CommitId, Reader};
 
 /// The differences between two publications.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct Difference {
     /// The earlier commit; `None` compares with an empty registry.
     pub from: Option<String>,
@@ -22,16 +21,13 @@ pub struct Difference {
     /// The repositories that differ.
     pub repositories: BTreeMap<RepositoryName, RepositoryChange>,
     /// The customers that differ.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub customers: BTreeMap<String, SettingChange>,
-    /// How the patterns of repositories that are born protected differ.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    /// How the patterns of new repositories that are protected from the start differ.
     pub protected_patterns: BTreeMap<String, SettingChange>,
 }
 
 /// How a setting changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SettingChange {
     /// It is new.
     Added,
@@ -42,15 +38,13 @@ pub enum SettingChange {
 }
 
 /// The differences in a repository.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct RepositoryChange {
     /// The tags that differ.
     pub tags: BTreeMap<Tag, TagChange>,
     /// Whether only users and customers may see the repository now, if that has changed.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub protected: Option<bool>,
     /// The tags whose deprecation differs.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub deprecated: BTreeMap<Tag, DeprecationChange>,
     /// Layers that a tag leads to now and no tag led to before, with the size of each in bytes.
     pub layers_added: BTreeMap<Digest, u64>,
@@ -59,8 +53,7 @@ pub struct RepositoryChange {
 }
 
 /// How a tag changed.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase", tag = "change")]
+#[derive(Debug, PartialEq, Eq)]
 pub enum TagChange {
     /// The tag is new.
     Added {
@@ -82,15 +75,13 @@ pub enum TagChange {
 }
 
 /// How the deprecation of a tag changed.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase", tag = "change")]
+#[derive(Debug, PartialEq, Eq)]
 pub enum DeprecationChange {
     /// The tag is deprecated, or its clients are told something else.
     Deprecated {
         /// The tag to use.
         r#use: Tag,
         /// The day until which the deprecated tag is supported.
-        #[serde(skip_serializing_if = "Option::is_none")]
         until: Option<Utc>,
     },
     /// The tag is no longer deprecated, or it is gone.
@@ -104,7 +95,7 @@ pub fn between(
     to: &CommitId,
     only: Option<&RepositoryName>,
 ) -> Result<Difference, Failure> {
-    let reader = |commit: &CommitId| record.reader(commit, tree::DATA);
+    let reader = |commit: &CommitId| record.reader(commit);
     let (earlier, later) = (from.map(reader).transpose()?, reader(to)?);
     let before = earlier.as_ref().map(published::repositories).transpose()?.unwrap_or_default();
     let after = published::repositories(&later)?;
@@ -155,14 +146,14 @@ pub fn between(
 fn customers(reader: Option<&Reader<'_>>) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
     let Some(reader) = reader else { return Ok(BTreeMap::new()) };
     let mut customers = BTreeMap::new();
-    for path in reader.paths(tree::CUSTOMERS) {
-        let name = path.strip_prefix(tree::CUSTOMERS).unwrap_or(path).to_owned();
-        customers.insert(name, reader.read(path)?.unwrap_or_default());
+    for path in reader.paths(tree::CUSTOMERS)? {
+        let name = path.strip_prefix(tree::CUSTOMERS).unwrap_or(&path).to_owned();
+        customers.insert(name, reader.read(&path)?.unwrap_or_default());
     }
     Ok(customers)
 }
 
-/// The patterns of repositories that are born protected.
+/// The patterns of new repositories that are protected from their first publication on.
 ///
 /// # Errors
 /// The file of the patterns cannot be read. A comparison must not call the patterns removed then.

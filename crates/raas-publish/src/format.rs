@@ -74,7 +74,8 @@ impl FormatFile {
             text => text.map_err(|error| {
                 Failure::new(Kind::Environment, format!("cannot read {}", self.path.display()))
                     .caused_by(error)
-                    .hint("give the user of raas access to the folder if it belongs to another user; look at the disk otherwise")
+                    .hint("check whose folder it is: the user who runs raas must be able to read it")
+                    .hint("check the disk if the permissions are right")
             })?,
         };
         let text = String::from_utf8_lossy(&text);
@@ -86,7 +87,8 @@ impl FormatFile {
                 Err(Failure::new(Kind::Environment, message)
                     .hint("upgrade this raas; nothing was written")
                     .hint(format!(
-                        "write `{known}` into {} if no newer raas was ever used here: then the disk has changed the number",
+                        "check the disk if no newer raas was ever used here, since it has changed the number; then write `{known}` \
+                         into {}",
                         path.display()
                     )))
             }

@@ -8,7 +8,7 @@
 //! it, so young objects stay. The vendor's lock and the publish lease are held from reading the record to the last removal,
 //! so that no push can publish in between.
 //!
-//! Nothing is removed if the record knows less than servers are given: see the module `served`.
+//! Nothing is removed if servers may serve a publication that the record does not have: see the module `served`.
 
 mod served;
 
@@ -18,7 +18,6 @@ use std::time::{Duration, SystemTime};
 
 use raas_types::ObjectKey;
 use raas_types::crane::{Document, tree};
-use serde::Serialize;
 
 use crate::catch_up::catch_up;
 use crate::inventory;
@@ -27,9 +26,15 @@ use crate::publication::{acquire_lease, repair_reclaimed};
 use crate::record::Record;
 use crate::registry::Registry;
 use crate::snapshot;
-use crate::storage::ListedObject;
+use crate::storage::{ListedObject, Storage};
 use raas_base::failure::{Failure, Kind};
 use raas_git::CommitId;
+
+/// For how many days content usually stays after a later publication has replaced its publication.
+pub const KEEP_DAYS: u32 = 30;
+
+/// For how many hours content usually stays even if nothing names it.
+pub const GRACE_HOURS: u32 = 24;
 
 /// What may be removed.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +48,7 @@ pub struct Policy {
 }
 
 /// What was found.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default)]
 pub struct Garbage {
     /// Objects that publications of the days kept refer to.
     pub kept: u64,
@@ -60,11 +65,11 @@ pub struct Garbage {
 /// Finds the garbage, and removes it if the policy says so.
 ///
 /// # Errors
-/// A document of the days kept cannot be read, or servers are given more than the record knows. Then nothing is removed, since
-/// nobody can know what is published.
+/// A document of the days kept cannot be read, or servers may serve a publication that the record does not have. Then
+/// nothing is removed, since it is not certain what is published.
 pub fn collect(registry: &Registry<'_>, policy: Policy) -> Result<Garbage, Failure> {
     let Registry { vendor, storage, shared, .. } = *registry;
-    let _lock = vendor.lock_saying(registry.say)?;
+    let _lock = vendor.lock(registry.say)?;
     let record = vendor.record();
     let mut lease = if shared && policy.remove { Some(acquire_lease(registry, None)?) } else { None };
     let held = if lease.is_some() { Lease::Held } else { Lease::NotHeld };
@@ -121,6 +126,31 @@ pub fn collect(registry: &Registry<'_>, policy: Policy) -> Result<Garbage, Failu
     Ok(garbage)
 }
 
+/// Of these objects, which no document of the last publication names, those that a collection with the usual times would
+/// remove. It reads the documents of the days kept.
+///
+/// # Errors
+/// The record or a document of the days kept cannot be read.
+pub fn removable(
+    record: &Record,
+    storage: &dyn Storage,
+    objects: Vec<ListedObject>,
+) -> Result<Vec<String>, Failure> {
+    const HOUR: u64 = 3600;
+    let now = storage.capabilities().now();
+    let hours = |hours: u32| Duration::from_secs(u64::from(hours) * HOUR);
+    let old: Vec<ListedObject> = objects
+        .into_iter()
+        .filter(|object| now.duration_since(object.modified).unwrap_or_default() >= hours(GRACE_HOURS))
+        .collect();
+    if old.is_empty() {
+        return Ok(Vec::new());
+    }
+    let since = now.checked_sub(hours(24 * KEEP_DAYS)).unwrap_or(SystemTime::UNIX_EPOCH);
+    let named = named(record, since, Vec::new())?;
+    Ok(old.into_iter().map(|object| object.key).filter(|key| !named.contains(key)).collect())
+}
+
 /// The number of newest metadata objects that are kept beside those that the pointer names. A server that has just read an
 /// older pointer still finds its parts.
 const METADATA: usize = 40;
@@ -138,7 +168,7 @@ impl Garbage {
     }
 }
 
-/// The keys that the publications since then name, and those that servers are given.
+/// The keys that the publications since then name, and the keys that the served commits name.
 fn named(record: &Record, since: SystemTime, served: Vec<CommitId>) -> Result<BTreeSet<String>, Failure> {
     let mut named = BTreeSet::new();
     let mut seen = BTreeSet::new();

@@ -15,25 +15,31 @@
 //! <home>/_servers/<id>.json    the registration of a running server
 //! ```
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use raas_types::VendorName;
 use raas_types::crane::tree;
+use raas_types::{ObjectKey, VendorName};
 
 use crate::checkout::Checkout;
 use crate::format::{FormatFile, HOME_FORMAT, RECORD_FORMAT};
+use crate::reading::Reading;
 use crate::record::Record;
 use raas_base::failure::{Context as _, Failure, Kind};
 use raas_base::{Say, files};
 
 /// A longer wait says what it waits for.
 const QUIET: Duration = Duration::from_secs(5);
+
+/// The name of the folder with the last publication's files.
+const CHECKOUT: &str = "checkout";
 
 /// How long [`Vendor::confirm_evidence`] waits for a run that publishes. That run has checked the same.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -42,6 +48,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub struct Home {
     root: PathBuf,
+    /// The records of the vendors that somebody uses. All users of a vendor have one record, so that one process of git reads
+    /// for all of them.
+    records: Arc<Mutex<BTreeMap<VendorName, Weak<Record>>>>,
 }
 
 impl Home {
@@ -58,7 +67,7 @@ impl Home {
         };
         // Documents have the bucket's path, so it must not depend on the working directory.
         let root = std::path::absolute(&root).context(|| format!("cannot use {} as home", root.display()))?;
-        Ok(Self { root })
+        Ok(Self { root, records: Arc::default() })
     }
 
     /// The folder's path.
@@ -74,23 +83,31 @@ impl Home {
 
     /// A vendor's part of the home, which need not exist yet.
     pub fn vendor(&self, name: &VendorName) -> Vendor {
-        Vendor { name: name.clone(), folder: self.root.join(name.as_str()) }
+        let folder = self.root.join(name.as_str());
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = records.get(name).and_then(Weak::upgrade);
+        let record = open.unwrap_or_else(|| {
+            let served = Checkout::new(folder.join(CHECKOUT)).revision_file();
+            Arc::new(Record::new(folder.join("metadata.git")).served_by(served))
+        });
+        records.insert(name.clone(), Arc::downgrade(&record));
+        Vendor { name: name.clone(), folder, record }
     }
 
     /// A vendor's part of the home.
     ///
     /// # Errors
-    /// The vendor is not set up.
+    /// The vendor is not set up, or cannot be read.
     pub fn existing(&self, name: &VendorName) -> Result<Vendor, Failure> {
         let vendor = self.vendor(name);
-        if vendor.exists() {
+        if vendor.exists()? {
             return Ok(vendor);
         }
         Err(Failure::new(Kind::Usage, format!("there is no vendor {name} in {}", self.root.display()))
             .hint(format!("set it up: raas setup {name}")))
     }
 
-    /// The vendors that are set up, in order.
+    /// The vendors that are set up, in order. A vendor that cannot be read is one of them: see [`Vendor::presence`].
     pub fn vendors(&self) -> io::Result<Vec<Vendor>> {
         let entries = match fs::read_dir(&self.root) {
             Ok(entries) => entries,
@@ -100,7 +117,8 @@ impl Home {
         let mut vendors = Vec::new();
         for entry in entries {
             let name = entry?.file_name().to_str().and_then(|name| name.parse().ok());
-            vendors.extend(name.map(|name: VendorName| self.vendor(&name)).filter(Vendor::exists));
+            vendors
+                .extend(name.map(|name: VendorName| self.vendor(&name)).filter(|vendor| !vendor.is_absent()));
         }
         vendors.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(vendors)
@@ -133,6 +151,7 @@ fn default_root() -> Option<PathBuf> {
 pub struct Vendor {
     name: VendorName,
     folder: PathBuf,
+    record: Arc<Record>,
 }
 
 impl Vendor {
@@ -147,18 +166,79 @@ impl Vendor {
     }
 
     /// Whether the setup of the vendor is complete.
-    pub fn exists(&self) -> bool {
-        // The setup makes the checkout last.
-        self.checkout().folder().is_dir()
+    ///
+    /// The setup makes the checkout last. A vendor without a checkout is absent only if certainly nothing was published:
+    /// a lost checkout, a folder of another user and a file system that is not mounted are
+    /// [`Unreadable`](Reading::Unreadable).
+    pub fn presence(&self) -> Reading<()> {
+        let checkout = self.checkout();
+        let checkout = checkout.folder();
+        match fs::read_dir(checkout) {
+            Ok(_) => Reading::There(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match self.trace() {
+                Ok(None) => Reading::Absent,
+                Ok(Some(trace)) => Reading::Unreadable(self.lost(&trace)),
+                Err(error) => Reading::Unreadable(self.inaccessible(&self.folder, error)),
+            },
+            Err(error) => Reading::Unreadable(self.inaccessible(checkout, error)),
+        }
+    }
+
+    /// Whether the setup of the vendor is complete.
+    ///
+    /// # Errors
+    /// The vendor cannot be read: see [`presence`](Self::presence).
+    pub fn exists(&self) -> Result<bool, Failure> {
+        Ok(self.presence().readable()?.is_some())
+    }
+
+    /// Whether the vendor certainly does not exist.
+    pub fn is_absent(&self) -> bool {
+        matches!(self.presence(), Reading::Absent)
+    }
+
+    /// What says that something was published, although the checkout is gone. An interrupted setup leaves none of it.
+    fn trace(&self) -> io::Result<Option<String>> {
+        if fs::symlink_metadata(&self.folder).is_ok() && !self.folder.try_exists()? {
+            return Ok(Some(format!("{} is a link to nothing", self.folder.display())));
+        }
+        if self.record().has_trace()? {
+            return Ok(Some("its record has a branch".to_owned()));
+        }
+        let content = find_content(&self.bucket(), "")?;
+        Ok(content.map(|key| format!("its bucket has {key}")))
+    }
+
+    /// The failure for a vendor whose checkout is gone.
+    fn lost(&self, trace: &str) -> Failure {
+        let (name, checkout) = (&self.name, self.checkout());
+        let message =
+            format!("cannot know what {name} publishes: {} is missing", checkout.folder().display());
+        Failure::new(Kind::Environment, message).caused_by(trace).hint(format!(
+            "run `raas setup {name} --repair`, which makes the home again from whatever copy is good; nothing was changed"
+        ))
+    }
+
+    /// The failure for a vendor whose files cannot be read.
+    fn inaccessible(&self, path: &Path, error: io::Error) -> Failure {
+        let message = format!("cannot read vendor {}: {}", self.name, path.display());
+        Failure::new(Kind::Environment, message).caused_by(error).hint(format!(
+            "give the user of raas access to {}, or run the command as the owner of that folder; nothing was changed",
+            self.folder.display()
+        ))
     }
 
     /// Sets the vendor up, or completes an interrupted setup.
-    pub fn create(&self) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// The vendor was published before, and its record is lost. A new record would be an empty registry.
+    pub fn create(&self, say: &Say) -> Result<(), Failure> {
         let cannot = || format!("cannot set up {} in {}", self.name, self.folder.display());
         self.check_formats()?;
+        self.exists()?;
         self.make_folder()?;
         files::make_folders(&self.bucket()).context(cannot)?;
-        let _lock = self.lock()?;
+        let _lock = self.lock(say)?;
         self.record().create()?;
         // A record without a branch may be new. It may also be the rest of a record that was lost.
         self.check_evidence()?;
@@ -171,7 +251,9 @@ impl Vendor {
     /// has published, or may have, stays.
     pub fn withdraw(&self) -> Result<(), Failure> {
         let checkout = self.checkout();
-        if checkout.revision().readable()?.is_some() {
+        let has_trace =
+            || self.record().has_trace().context(|| format!("cannot read {}", self.folder.display()));
+        if checkout.revision().readable()?.is_some() || has_trace()? {
             return Ok(());
         }
         fs::remove_dir_all(checkout.folder())
@@ -182,6 +264,11 @@ impl Vendor {
     /// a folder that is there stay.
     pub fn make_folder(&self) -> Result<(), Failure> {
         self.create_folder().context(|| format!("cannot make {}", self.folder.display()))
+    }
+
+    /// Removes the vendor's folder if nothing is in it. A folder that cannot be removed stays: an empty one means nothing.
+    pub fn remove_empty_folder(&self) {
+        drop(fs::remove_dir(&self.folder));
     }
 
     fn create_folder(&self) -> io::Result<()> {
@@ -252,18 +339,28 @@ impl Vendor {
         self.folder.join("uploads")
     }
 
+    /// As [`service_note`](Self::service_note), for the service of a static registry.
+    pub fn static_service_note(&self) -> PathBuf {
+        self.folder.join("static-s3-service.json")
+    }
+
+    /// As [`uploads`](Self::uploads), for a static registry: its bucket may have another name or prefix.
+    pub fn static_uploads(&self) -> PathBuf {
+        self.folder.join("static-uploads")
+    }
+
     /// The record of what the vendor publishes.
     pub fn record(&self) -> Record {
-        Record::new(self.folder.join("metadata.git")).served_by(self.checkout().revision_file())
+        Record::clone(&self.record)
     }
 
     /// The last publication's files, for servers of this home.
     pub fn checkout(&self) -> Checkout {
-        Checkout::new(self.folder.join("checkout"))
+        Checkout::new(self.folder.join(CHECKOUT))
     }
 
-    /// The file in which this home notes the keys of its publish leases. Without the vendor's lock held by another run, a
-    /// file means that a run of this home was killed while it held the lease.
+    /// The file in which this home notes the keys of its publish leases. If the file exists and no run holds the
+    /// vendor's lock, a run of this home was killed while it held a lease.
     pub fn lease_note(&self) -> PathBuf {
         self.folder.join("turn")
     }
@@ -273,64 +370,63 @@ impl Vendor {
         self.folder.join("conditional-writes.json")
     }
 
-    /// Waits for the vendor's lock, and refuses a home or a record of a newer raas. Until the file is dropped, no other run of this home publishes. The system releases the
-    /// lock if the run is killed.
-    pub fn lock(&self) -> Result<File, Failure> {
-        self.lock_with(Evidence::Checked, |file| file.lock().map(|()| true))
-            .map(|lock| lock.expect("it waits until it has it"))
+    /// Waits for the vendor's lock, and refuses a home or a record of a newer raas. A wait of some seconds says what it waits
+    /// for. Until the lock is dropped, no other run of this home publishes. The system releases the lock if the run is killed.
+    pub fn lock(&self, say: &Say) -> Result<VendorLock, Failure> {
+        self.lock_saying(Evidence::Checked, say)
     }
 
     /// As [`lock`](Self::lock), for a repair: what the home knows of its publications may be contradictory.
-    pub fn lock_for_repair(&self) -> Result<File, Failure> {
-        self.lock_with(Evidence::InDoubt, |file| file.lock().map(|()| true))
-            .map(|lock| lock.expect("it waits until it has it"))
+    pub fn lock_for_repair(&self, say: &Say) -> Result<VendorLock, Failure> {
+        self.lock_saying(Evidence::InDoubt, say)
     }
 
-    /// As [`lock`](Self::lock). A longer wait says what it waits for.
-    pub fn lock_saying(&self, say: &Say) -> Result<File, Failure> {
-        match self.lock_within(QUIET)? {
-            Some(lock) => Ok(lock),
-            None => {
-                say.line(&format!(
-                    "Waiting: another run of this machine changes {}, and holds {}",
-                    self.name,
-                    self.folder.join("lock").display()
-                ));
-                self.lock()
-            }
+    fn lock_saying(&self, evidence: Evidence, say: &Say) -> Result<VendorLock, Failure> {
+        if let Some(lock) = self.lock_with(evidence, try_for(QUIET))? {
+            return Ok(lock);
         }
+        say.line(&format!(
+            "Waiting: another run of this machine changes {}, and holds {}",
+            self.name,
+            self.folder.join("lock").display()
+        ));
+        let lock = self.lock_with(evidence, |file| file.lock().map(|()| true))?;
+        Ok(lock.expect("it waits until it has it"))
     }
 
     /// As [`lock`](Self::lock), but returns `None` if that takes longer than `patience`.
-    pub fn lock_within(&self, patience: Duration) -> Result<Option<File>, Failure> {
-        let begun = Instant::now();
-        self.lock_with(Evidence::Checked, |file| {
-            loop {
-                match file.try_lock() {
-                    Ok(()) => return Ok(true),
-                    Err(TryLockError::Error(error)) => return Err(error),
-                    Err(TryLockError::WouldBlock) if begun.elapsed() > patience => return Ok(false),
-                    Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(20)),
-                }
-            }
-        })
+    pub fn lock_within(&self, patience: Duration) -> Result<Option<VendorLock>, Failure> {
+        self.lock_with(Evidence::Checked, try_for(patience))
     }
 
-    /// Checks that everything in this home that says what is published agrees. The caller holds the vendor's lock.
+    /// Checks that all evidence of this home agrees about the last publication. The caller holds the vendor's lock.
     ///
-    /// Servers are given the commit of the checkout, and the branch's log has the commit that the branch was moved to. Both
-    /// are the last publication or an earlier one: a publication is a commit first. If one of them is later, the branch was
-    /// lost and came back old, as from a backup. Publishing on top of it would withdraw what came after.
+    /// Servers serve the commit of the checkout, and the branch's log has the commit that the branch was moved to. Both
+    /// are the last publication or an earlier one: a publication is a commit first. If one of them is later, the branch
+    /// was lost, and an old branch was restored, as from a backup. A publication on top of it would withdraw the later
+    /// ones. So the log, the checkout's revision and its documents must be readable too.
     ///
     /// # Errors
-    /// The branch cannot be read, or is older than what servers are given or than its own log.
+    /// The branch cannot be read, or is older than the checkout or than its own log, or one of these cannot be read.
     pub fn check_evidence(&self) -> Result<(), Failure> {
         let record = self.record();
         // Read before the branch, so that a publication in between makes only the branch newer.
         let logged = record.last_logged().map_err(|why| record.unreadable(why))?;
-        // The checkout follows from the record: if its revision cannot be read, it is written anew.
-        let served = self.checkout().revision().to_replace();
+        let checkout = self.checkout();
+        let served = match checkout.revision() {
+            Reading::Absent => None,
+            Reading::There(commit) => Some(commit),
+            Reading::Unreadable(failure) => return Err(record.unreadable(failure.message().to_owned())),
+        };
+        checkout.check_access()?;
         let head = record.head()?;
+        if let (Some(head), None) = (&head, &served)
+            && let Some(path) = checkout.unknown_document(&record, head)?
+        {
+            return Err(record.unreadable(format!(
+                "it is at commit {head}, and servers of this home are given {path}, which that commit does not have"
+            )));
+        }
         for (commit, by) in [(logged, "its log says"), (served, "servers of this home are given")] {
             let Some(commit) = commit else { continue };
             let is_earlier = match &head {
@@ -347,8 +443,8 @@ impl Vendor {
         Ok(())
     }
 
-    /// As [`check_evidence`](Self::check_evidence), for a caller without the vendor's lock. What looks contradictory may be a
-    /// publication that is being made, so it is looked at again with the lock.
+    /// As [`check_evidence`](Self::check_evidence), for a caller without the vendor's lock. A contradiction may come
+    /// from a publication that is being made, so this checks again with the lock.
     pub fn confirm_evidence(&self) -> Result<(), Failure> {
         match self.check_evidence() {
             Ok(()) => Ok(()),
@@ -360,7 +456,7 @@ impl Vendor {
         &self,
         evidence: Evidence,
         wait: impl FnOnce(&File) -> io::Result<bool>,
-    ) -> Result<Option<File>, Failure> {
+    ) -> Result<Option<VendorLock>, Failure> {
         self.check_formats()?;
         let path = self.folder.join("lock");
         let lock = || {
@@ -368,19 +464,24 @@ impl Vendor {
             if !wait(&file)? {
                 return Ok(None);
             }
+            let lock = VendorLock(file);
             // The child processes inherit the lock: a git that outlives its killed run may still write.
-            rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty())?;
-            Ok::<_, io::Error>(Some(file))
+            rustix::io::fcntl_setfd(&lock.0, rustix::io::FdFlags::empty())?;
+            Ok::<_, io::Error>(Some(lock))
         };
         let lock = lock().context(|| format!("cannot lock {}", path.display()))?;
         if lock.is_some() {
             // With the lock, no other process writes to the record.
             self.record().recover()?;
-            if self.exists() {
+            let exists = match evidence {
+                Evidence::Checked => self.exists()?,
+                Evidence::InDoubt => !self.is_absent(),
+            };
+            if exists {
                 if evidence == Evidence::Checked {
                     self.check_evidence()?;
                 }
-                // What this run writes is of today's formats.
+                // This run writes today's formats.
                 self.formats().iter().try_for_each(FormatFile::ensure)?;
             }
         }
@@ -388,17 +489,70 @@ impl Vendor {
     }
 }
 
-/// Whether the lock is only for a home that knows what it publishes.
+/// Tries to lock a file for so long.
+fn try_for(patience: Duration) -> impl FnOnce(&File) -> io::Result<bool> {
+    move |file| {
+        let begun = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(true),
+                Err(TryLockError::Error(error)) => return Err(error),
+                Err(TryLockError::WouldBlock) if begun.elapsed() > patience => return Ok(false),
+                Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+}
+
+/// The vendor's lock, which is held until this is dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct VendorLock(File);
+
+impl Drop for VendorLock {
+    fn drop(&mut self) {
+        // All processes that inherited the file have one lock. Some outlive it: a git that reads a record, of this vendor or
+        // of another one, runs for as long as somebody may read. So closing the file here would not release the lock. Each
+        // git that writes has ended by now, since raas waits for it.
+        drop(self.0.unlock());
+    }
+}
+
+/// The key of an object of an image in a folder; `None` if the folder holds none. What raas tests the storage with, and
+/// unfinished uploads, are no content.
+fn find_content(bucket: &Path, below: &str) -> io::Result<Option<String>> {
+    let entries = match fs::read_dir(bucket.join(below)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let key = if below.is_empty() { name } else { format!("{below}/{name}") };
+        if entry.file_type()?.is_dir() {
+            if let Some(found) = find_content(bucket, &key)? {
+                return Ok(Some(found));
+            }
+        } else if ObjectKey::is_content(&key) {
+            return Ok(Some(key));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether taking the lock fails if the evidence of the last publication is contradictory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Evidence {
-    /// Yes: [`Vendor::check_evidence`].
+    /// It fails: see [`Vendor::check_evidence`].
     Checked,
-    /// No: the caller repairs it.
+    /// It does not fail: the caller repairs the home.
     InDoubt,
 }
 
 #[cfg(test)]
 mod tests {
+    use raas_git::CommitId;
+
     use super::*;
 
     #[test]
@@ -407,14 +561,14 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let home = Home::new(Some(folder.path().to_owned())).unwrap();
             let vendor = home.vendor(&"acme".parse().unwrap());
-            vendor.create().unwrap();
+            vendor.create(&Say::nothing()).unwrap();
             assert_eq!(fs::read_to_string(folder.path().join(file)).unwrap(), "1\n");
             // An older raas wrote no number.
             fs::remove_file(folder.path().join(file)).unwrap();
-            drop(vendor.lock().unwrap());
-            vendor.create().unwrap();
+            drop(vendor.lock(&Say::nothing()).unwrap());
+            vendor.create(&Say::nothing()).unwrap();
             fs::write(folder.path().join(file), "2\n").unwrap();
-            for failure in [vendor.lock().map(drop), vendor.create()] {
+            for failure in [vendor.lock(&Say::nothing()).map(drop), vendor.create(&Say::nothing())] {
                 let failure = failure.unwrap_err().to_string();
                 assert!(failure.contains("has format 2; this raas knows formats up to 1"), "{failure}");
                 assert!(failure.contains("hint: upgrade this raas"), "{failure}");
@@ -423,18 +577,160 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_of_any_record_that_inherited_the_lock_does_not_keep_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(Some(folder.path().to_owned())).unwrap();
+        let [acme, other] = ["acme", "other"].map(|name| home.vendor(&name.parse().unwrap()));
+        for vendor in [&acme, &other] {
+            vendor.create(&Say::nothing()).unwrap();
+        }
+        for reader in [&acme, &other] {
+            let lock = acme.lock(&Say::nothing()).unwrap();
+            // The process is started anew while the lock is held, and goes on afterwards.
+            reader.record().forget();
+            reader.record().head().unwrap();
+            drop(lock);
+            assert!(acme.lock_within(Duration::ZERO).unwrap().is_some(), "{}", reader.name());
+        }
+        // A lock that is held is held, whoever else has the file.
+        let _lock = acme.lock(&Say::nothing()).unwrap();
+        let elsewhere = Home::new(Some(folder.path().to_owned())).unwrap().vendor(acme.name());
+        assert!(elsewhere.lock_within(Duration::ZERO).unwrap().is_none());
+    }
+
+    #[test]
+    fn all_users_of_a_vendor_share_its_record_for_as_long_as_somebody_uses_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(Some(folder.path().to_owned())).unwrap();
+        let name = "acme".parse().unwrap();
+        let (one, two) = (home.vendor(&name), home.vendor(&name));
+        assert!(Arc::ptr_eq(&one.record, &two.record));
+        let weak = Arc::downgrade(&one.record);
+        drop((one, two));
+        assert!(weak.upgrade().is_none());
+    }
+
+    #[test]
     fn a_vendor_exists_once_its_setup_is_complete() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::new(Some(folder.path().to_owned())).unwrap();
         let vendor = home.vendor(&"acme".parse().unwrap());
-        assert!(!vendor.exists());
-        vendor.create().unwrap();
-        vendor.create().unwrap();
-        assert!(vendor.exists());
+        assert!(vendor.is_absent() && !vendor.exists().unwrap());
+        vendor.create(&Say::nothing()).unwrap();
+        vendor.create(&Say::nothing()).unwrap();
+        assert!(vendor.exists().unwrap());
         assert_eq!(fs::metadata(vendor.folder()).unwrap().mode() & 0o777, 0o700);
         assert!(!vendor.is_open_to_others().unwrap());
         fs::create_dir_all(home.servers()).unwrap();
         let names: Vec<String> = home.vendors().unwrap().iter().map(|v| v.name().to_string()).collect();
         assert_eq!(names, ["acme"]);
+    }
+
+    /// A vendor with one publication.
+    fn published() -> (tempfile::TempDir, Vendor, CommitId) {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(Some(folder.path().to_owned())).unwrap();
+        let vendor = home.vendor(&"acme".parse().unwrap());
+        vendor.create(&Say::nothing()).unwrap();
+        let commit = publish(&vendor, "app");
+        (folder, vendor, commit)
+    }
+
+    fn publish(vendor: &Vendor, name: &str) -> CommitId {
+        let (record, document) = (vendor.record(), format!("{}/{name}.json", tree::DATA));
+        let change = (document, Some(format!("{{\"repo-registry-id\": \"{name}\"}}").into_bytes()));
+        let commit = record.commit(record.head().unwrap().as_ref(), &[change], "Publish").unwrap();
+        vendor.checkout().update(&record, &commit).unwrap();
+        commit
+    }
+
+    #[test]
+    fn a_vendor_whose_checkout_is_lost_is_neither_absent_nor_new() {
+        type Damage = fn(&Vendor);
+        let table: [(&str, Damage); 4] = [
+            ("its record has a branch", |_| {}),
+            ("its record has a branch", |vendor| {
+                vendor.record().git().run(&["pack-refs", "--all"]).unwrap();
+            }),
+            ("its bucket has app/_v2/tags/list", |vendor| {
+                fs::remove_dir_all(vendor.record().git().folder()).unwrap();
+                fs::create_dir_all(vendor.bucket().join("app/_v2/tags")).unwrap();
+                fs::write(vendor.bucket().join("app/_v2/tags/list"), "{}").unwrap();
+            }),
+            ("is a link to nothing", |vendor| {
+                fs::remove_dir_all(vendor.folder()).unwrap();
+                std::os::unix::fs::symlink("/nonexistent/acme", vendor.folder()).unwrap();
+            }),
+        ];
+        for (why, damage) in table {
+            let (folder, vendor, _) = published();
+            damage(&vendor);
+            drop(fs::remove_dir_all(vendor.checkout().folder()));
+            let refused = vendor.exists().unwrap_err().to_string();
+            assert!(refused.contains(why) && refused.contains("--repair"), "{why}: {refused}");
+            assert_eq!(vendor.create(&Say::nothing()).unwrap_err().to_string(), refused, "{why}");
+            let home = Home::new(Some(folder.path().to_owned())).unwrap();
+            assert_eq!(home.vendors().unwrap().len(), 1, "{why}");
+            assert!(home.existing(vendor.name()).is_err(), "{why}");
+        }
+    }
+
+    #[test]
+    fn an_interrupted_setup_is_completed() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(Some(folder.path().to_owned())).unwrap();
+        let vendor = home.vendor(&"acme".parse().unwrap());
+        vendor.create(&Say::nothing()).unwrap();
+        // The setup was killed before its last step, while it tested the storage.
+        fs::remove_dir_all(vendor.checkout().folder()).unwrap();
+        fs::create_dir_all(vendor.bucket().join("_probe")).unwrap();
+        fs::write(vendor.bucket().join("_probe/x"), "x").unwrap();
+        assert!(vendor.is_absent());
+        vendor.create(&Say::nothing()).unwrap();
+    }
+
+    #[test]
+    fn a_branch_that_came_back_old_is_not_trusted_if_the_checkout_says_no_commit() {
+        for revision in ["", "garbage", "gone"] {
+            let (_folder, vendor, first) = published();
+            publish(&vendor, "big");
+            let git = vendor.record().git().folder().to_owned();
+            fs::write(git.join("refs/heads/main"), format!("{first}\n")).unwrap();
+            let log = fs::read_to_string(git.join("logs/refs/heads/main")).unwrap();
+            fs::write(git.join("logs/refs/heads/main"), log.lines().next().unwrap().to_owned() + "\n")
+                .unwrap();
+            let file = vendor.checkout().revision_file();
+            match revision {
+                "gone" => fs::remove_file(file).unwrap(),
+                text => fs::write(file, text).unwrap(),
+            }
+            let refused = vendor.lock(&Say::nothing()).unwrap_err().to_string();
+            assert!(refused.contains("--repair"), "{revision}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_branch_whose_log_and_revision_are_lost_is_not_absent() {
+        let (_folder, vendor, _) = published();
+        let git = vendor.record().git().folder().to_owned();
+        let log = git.join("logs/refs/heads/main");
+        fs::write(&log, "").unwrap();
+        assert!(vendor.lock(&Say::nothing()).unwrap_err().to_string().contains("is empty"));
+        fs::remove_file(git.join("refs/heads/main")).unwrap();
+        fs::remove_file(vendor.checkout().revision_file()).unwrap();
+        for failure in [vendor.lock(&Say::nothing()).map(drop), vendor.record().head().map(drop)] {
+            let refused = failure.unwrap_err().to_string();
+            assert!(refused.contains("documents") && refused.contains("--repair"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_first_update_of_the_checkout_that_was_killed_is_no_damage() {
+        let (_folder, vendor, _) = published();
+        fs::remove_file(vendor.checkout().revision_file()).unwrap();
+        drop(vendor.lock(&Say::nothing()).unwrap());
+        fs::write(vendor.checkout().folder().join(tree::UNFINISHED), "").unwrap();
+        fs::remove_file(vendor.checkout().folder().join(tree::DATA).join("app.json")).unwrap();
+        drop(vendor.lock(&Say::nothing()).unwrap());
     }
 }

@@ -21,8 +21,8 @@ pub struct Comparison {
     pub matching: usize,
     /// Objects that are missing or have another length, each with what is wrong.
     pub wrong: Vec<String>,
-    /// Stored objects that no document names.
-    pub unreferenced: Vec<String>,
+    /// Stored objects that no document names, in the order of their keys.
+    pub unreferenced: Vec<ListedObject>,
 }
 
 impl Comparison {
@@ -63,10 +63,10 @@ pub fn compare(
                 .push(format!("{}: {} bytes are stored, {size} are published", listed.key, listed.size));
         }
         Some(_) => comparison.matching += 1,
-        // The storage's own objects, and objects of somebody else in the same bucket.
+        // The storage's own objects, and objects of other programs in the same bucket.
         None if !ObjectKey::is_content(&listed.key) => {}
         None if image.is_some() && listed.key.strip_prefix(&prefix).is_some_and(|rest| !is_own(rest)) => {}
-        None => comparison.unreferenced.push(listed.key),
+        None => comparison.unreferenced.push(listed),
     };
     prefixes.iter().try_for_each(|prefix| storage.list(prefix, &mut each))?;
     comparison.wrong.extend(expected.into_keys().map(|key| format!("{key}: missing")));
@@ -75,7 +75,8 @@ pub fn compare(
     Ok(comparison)
 }
 
-/// Whether the rest of a key after a repository's name is of that repository, and not of one whose name is longer.
+/// Whether a key belongs to the repository whose name it begins with, and not to a repository with a longer name.
+/// `rest` is the key after that name.
 fn is_own(rest: &str) -> bool {
     rest.split('/').next().is_some_and(|part| part == "_v2" || part.parse::<ImageId>().is_ok())
 }

@@ -9,9 +9,10 @@
 //!
 //! A killed run must not block others for ever:
 //!
-//! - The holder *renews* its lease. Where the service has conditional writes, a thread writes the object again every 15 s,
-//!   only if it is as it was written last, and the lease lasts 60 s (`keeper`). Elsewhere the holder replaces its object by
-//!   a new one between its steps ([`PublishLease::renew`]), and the lease lasts five minutes. The object says how long.
+//! - The holder *renews* its lease. Where the service has conditional writes, a thread writes the object again every 15
+//!   s, only if it is as the holder wrote it last, and the lease lasts 60 s (`keeper`). Elsewhere the holder replaces
+//!   its object by a new one between its steps ([`PublishLease::renew`]), and the lease lasts five minutes. The object
+//!   says how long.
 //! - Another home *reclaims* a lease that was not renewed for that long, by the service's clock: it removes the object, and
 //!   lists again before it goes on.
 //! - A holder whose object is gone has lost its lease and publishes nothing more. It checks that right before it writes
@@ -41,9 +42,10 @@ use crate::reading::Reading;
 use crate::storage::{ConditionalWrites, ListedObject, Storage, StorageError};
 use holder::describe;
 use keeper::Keeper;
-use note::Note;
+use note::LeaseNote;
 use raas_base::Say;
 use raas_base::failure::{Failure, Kind};
+use raas_base::interrupt;
 
 pub use holder::LeaseHolder;
 
@@ -106,7 +108,7 @@ pub struct PublishLease<'a> {
     conditional: Option<&'a dyn ConditionalWrites>,
     key: ObjectKey,
     holder: LeaseHolder,
-    note: Note,
+    note: LeaseNote,
     /// How long the lease lasts without a renewal.
     duration: Duration,
     /// The longest lease of any home.
@@ -302,7 +304,7 @@ impl<'a> PublishLease<'a> {
         holder.lease = Some(duration.as_secs());
         // The vendor's lock is held: the noted leases are of runs of this home that were killed. They stay noted until they
         // are reclaimed.
-        let mut note = Note::read(&place.note);
+        let mut note = LeaseNote::read(&place.note);
         note.add(&key)?;
         // Made before the write: if the write fails but has stored the object, dropping the lease removes it.
         let mut lease = Self {
@@ -371,11 +373,11 @@ impl<'a> PublishLease<'a> {
         }
     }
 
-    /// How long the lease of an object lasts. An older raas does not say it, and its leases are long.
+    /// How long the lease of an object lasts. The lease objects of an older raas do not say it: those leases are long.
     fn lease_of(&self, key: &str) -> Duration {
         match LeaseHolder::read(self.storage, key) {
             Ok(Reading::There(holder)) => holder.lease.map_or(self.longest, Duration::from_secs),
-            // Nobody knows: then it lasts as long as any.
+            // Unknown, so it may be the longest.
             _ => self.longest,
         }
     }
@@ -430,15 +432,18 @@ impl PublishLease<'_> {
     /// ended. The note of a dead lease stays too.
     fn end(&mut self) -> Result<(), StorageError> {
         self.released = true;
-        // Otherwise a renewal could be on its way.
+        // Ends the renewals: a late renewal could store the object again.
         self.keeper = None;
         let removed = self.mark_dead();
         let removed = removed.and_then(|()| self.storage.delete(&self.key));
-        if removed.is_ok() {
-            // If this fails, the next run finds a note of an object that is gone.
-            drop(self.note.remove(&self.key));
-        }
-        self.unguard(&self.key);
+        // In one step: an interrupt before it stores the object again, as dead, and the note tells the next run of it.
+        interrupt::step(|| {
+            self.unguard(&self.key);
+            if removed.is_ok() {
+                // If this fails, the next run finds a note of an object that is gone.
+                drop(self.note.remove(&self.key));
+            }
+        });
         removed
     }
 }

@@ -25,11 +25,12 @@
 //! - [`lease`] lets one home at a time publish to a bucket that several homes share. [`catch_up`] takes over what other
 //!   homes have published.
 //! - [`service`] notes what this home has found out about the service behind a bucket.
-//! - [`storage`] is the trait that every storage implements, with the folder that implements it.
+//! - [`storage`] is the trait that every storage implements, and the storage in a folder.
 //!
 //! - [`reading`] keeps apart what is absent and what cannot be read. [`integrity`] and [`scrub`] find damage, [`repair`] mends
 //!   it from whatever copy is good.
-//! - [`storage_note`] is what a home remembers of a vendor's storage, so that no command takes another one for it.
+//! - [`storage_note`] is what a home remembers of a vendor's storage, so that no command uses another storage by
+//!   mistake.
 //!
 //! [`format`](mod@format) has the format numbers of home and record: a newer number is refused before anything is written.
 //!
@@ -39,6 +40,7 @@
 pub mod access;
 pub mod catch_up;
 pub mod checkout;
+pub mod damaged_objects;
 pub mod difference;
 pub mod format;
 pub mod gc;

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use raas_types::crane::{Deprecation, tree};
+use raas_types::crane::Deprecation;
 use raas_types::{Digest, RepositoryName, Tag};
-use serde::Serialize;
 
 use crate::history;
 use crate::published::{self, Repository};
@@ -13,7 +12,7 @@ use raas_base::failure::Failure;
 use raas_git::{CommitId, Reader};
 
 /// A repository.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct ListedRepository {
     /// The repository's name.
     pub name: RepositoryName,
@@ -26,38 +25,38 @@ pub struct ListedRepository {
 }
 
 /// A tag.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct ListedTag {
     /// The tag.
     pub tag: Tag,
     /// The digest of the manifest. A repository with only Docker v1 content has the id of the image.
     pub digest: String,
-    /// When this digest was published under this tag.
+    /// When this digest was published under this tag: the time that servers show. A publication that does not move the tag
+    /// does not change it.
     pub published: String,
     /// The size of the configs and layers of all platforms, in bytes.
     pub size: Option<u64>,
     /// The part of that size that the vendor's bucket does not serve, in bytes.
     pub elsewhere: u64,
     /// What clients of a deprecated tag are told.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub deprecated: Option<Deprecation>,
 }
 
-/// When each digest was published under a tag.
+/// When each digest was published under a tag, for documents of an older raas, which have no times.
 type Times = BTreeMap<(RepositoryName, Tag, Digest), String>;
 
 /// All published repositories, in order of their names.
 pub fn repositories(record: &Record) -> Result<Vec<ListedRepository>, Failure> {
     let Some(head) = record.head()? else { return Ok(Vec::new()) };
-    let mut times = Times::new();
-    for entry in history::entries(record, &head, &[], None)? {
-        for tag in entry.tags {
-            // The entries begin with the last publication, which counts.
-            times.entry(tag).or_insert_with(|| entry.time.clone());
-        }
-    }
-    let reader = record.reader(&head, tree::DATA)?;
+    let reader = record.reader(&head)?;
     let repositories = published::repositories(&reader)?;
+    let lacks_times = |repository: &Repository| {
+        repository.v2.iter().any(|v2| v2.tags.keys().any(|tag| !v2.published.contains_key(tag)))
+    };
+    let times = match repositories.values().any(lacks_times) {
+        true => times(record, &head)?,
+        false => Times::new(),
+    };
     repositories
         .into_iter()
         .map(|(name, repository)| {
@@ -66,6 +65,18 @@ pub fn repositories(record: &Record) -> Result<Vec<ListedRepository>, Failure> {
             Ok(ListedRepository { name, operator, protected, tags })
         })
         .collect()
+}
+
+/// The times of the commits that name each tag.
+fn times(record: &Record, head: &CommitId) -> Result<Times, Failure> {
+    let mut times = Times::new();
+    for entry in history::entries(record, head, &[], None)? {
+        for tag in entry.tags {
+            // The entries begin with the last publication, so the newest time of a tag comes first and stays.
+            times.entry(tag).or_insert_with(|| entry.time.clone());
+        }
+    }
+    Ok(times)
 }
 
 fn tags(
@@ -88,9 +99,12 @@ fn tags(
     if let Some(v2) = &repository.v2 {
         let manifests = published::manifests(reader, name, v2)?;
         let tag = |(tag, digest): (&Tag, &Digest)| {
-            let published = match times.get(&(name.clone(), tag.clone(), *digest)) {
-                Some(time) => time.clone(),
-                None => last_change()?,
+            let published = match v2.published.get(tag) {
+                Some(time) => time.to_string(),
+                None => match times.get(&(name.clone(), tag.clone(), *digest)) {
+                    Some(time) => time.clone(),
+                    None => last_change()?,
+                },
             };
             let size = published::size(&manifests, v2, digest);
             Ok(ListedTag {

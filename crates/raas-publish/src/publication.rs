@@ -18,12 +18,11 @@ mod settings;
 mod tag_objects;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 
 use raas_types::crane::{Content, Document, V1Content, V2Extension, keep_unknown_keys, tree};
 use raas_types::{Digest, ObjectKey, Reference, RepositoryName, Tag};
 
-use crate::home::Vendor;
+use crate::home::{Vendor, VendorLock};
 use crate::inventory;
 use crate::lease::{Lease, LeaseHolder, LeasePlace, LeaseTiming, PublishLease};
 use crate::reading::Reading;
@@ -59,7 +58,7 @@ pub struct Publication<'a> {
     pub head: Option<CommitId>,
     /// The publish lease, if it is held.
     lease: Option<PublishLease<'a>>,
-    _lock: File,
+    _lock: VendorLock,
 }
 
 /// What a repository publishes so far.
@@ -88,7 +87,7 @@ impl<'a> Publication<'a> {
     /// ([`needs_lease`](Self::needs_lease)), but cannot change anything.
     pub fn begin(registry: &Registry<'a>, name: &'a RepositoryName, lease: Lease) -> Result<Self, Failure> {
         let Registry { vendor, storage, shared, .. } = *registry;
-        let lock = vendor.lock_saying(registry.say)?;
+        let lock = vendor.lock(registry.say)?;
         let record = vendor.record();
         let publish_lease = match lease {
             Lease::Held if shared => Some(acquire_lease(registry, Some(name))?),
@@ -160,7 +159,7 @@ impl<'a> Publication<'a> {
     /// Keys of a published document that this raas does not know stay in it.
     pub fn changes(&self, files: BTreeMap<String, Option<Vec<u8>>>) -> Result<Vec<Change>, Failure> {
         let mut changes = Vec::new();
-        let reader = self.head.as_ref().map(|head| self.record.reader(head, tree::DATA)).transpose()?;
+        let reader = self.head.as_ref().map(|head| self.record.reader(head)).transpose()?;
         for (path, content) in files {
             let old = reader.as_ref().map(|reader| reader.read(&path)).transpose()?.flatten();
             let content = match (&old, content) {
@@ -241,7 +240,9 @@ impl<'a> Publication<'a> {
             return Err(failure);
         }
         self.vendor.checkout().update(&self.record, &done.commit)?;
-        self.record.tidy()?;
+        if done.changed || self.unfinished.is_some() {
+            self.record.tidy()?;
+        }
         PublishLease::release_if_any(self.lease.take())?;
         Ok(done)
     }
@@ -291,7 +292,7 @@ pub fn acquire_lease<'a>(
     name: Option<&RepositoryName>,
 ) -> Result<PublishLease<'a>, Failure> {
     let Registry { vendor, storage, say, .. } = *registry;
-    let conditional = service::conditional_writes(vendor, storage)?;
+    let conditional = service::conditional_writes(registry)?;
     let place = LeasePlace { storage, conditional, note: vendor.lease_note() };
     PublishLease::acquire(&place, &LeaseHolder::new(name), &LeaseTiming::default(), say)
 }

@@ -27,11 +27,11 @@ pub type Repositories = BTreeMap<RepositoryName, Repository>;
 /// Reads the repositories of a commit. A document that does not parse is left out; `raas status` reports it.
 pub fn repositories(reader: &Reader<'_>) -> Result<Repositories, Failure> {
     let mut repositories = Repositories::new();
-    for path in reader.paths(tree::DATA).filter(|path| path.ends_with(".json")) {
-        let bytes = reader.read(path)?.unwrap_or_default();
+    for path in reader.paths(tree::DATA)?.into_iter().filter(|path| path.ends_with(".json")) {
+        let bytes = reader.read(&path)?.unwrap_or_default();
         let Ok(document) = Document::parse(&bytes) else { continue };
         let repository = repositories.entry(document.name).or_default();
-        repository.operator |= tree::is_operators(path);
+        repository.operator |= tree::is_operators(&path);
         repository.protected |= document.protected;
         match document.content {
             Content::V1(v1) => repository.v1 = Some(v1),

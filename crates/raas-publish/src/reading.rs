@@ -1,8 +1,8 @@
-//! What reading a reference to a publication finds. Absent, unreadable and there are three things.
+//! The result of reading a reference to a publication: the reference is absent, unreadable, or there.
 //!
-//! A branch, a checkout's revision or a pointer that cannot be read says nothing about what is published. A command that took
-//! it for an absent one would remove or withdraw everything. So [`Reading`] has no way from `Unreadable` to an empty
-//! `Option`: a caller handles it, or fails with its reason.
+//! A branch, a checkout's revision or a pointer that cannot be read says nothing about what is published. A command
+//! that took an unreadable reference for an absent one would remove or withdraw everything. So [`Reading`] has no way
+//! from `Unreadable` to an empty `Option`: a caller handles the case, or fails with its reason.
 
 use raas_base::failure::Failure;
 
@@ -10,11 +10,11 @@ use raas_base::failure::Failure;
 #[derive(Debug)]
 #[must_use]
 pub enum Reading<T> {
-    /// It is certain that there is none.
+    /// The reference certainly does not exist.
     Absent,
-    /// There is something, or there may be something, and nobody can know what it says.
+    /// The reference exists or may exist, and its value is not known.
     Unreadable(Failure),
-    /// There is one, and this is what it says.
+    /// The reference exists, and has this value.
     There(T),
 }
 
@@ -31,7 +31,7 @@ impl<T> Reading<T> {
         }
     }
 
-    /// The value, if it is there. The reasons of the others do not matter to the caller, since it makes the reference anew.
+    /// The value if the reference is there, for a caller that writes the reference anew in all other cases.
     pub fn to_replace(self) -> Option<T> {
         match self {
             Reading::Absent | Reading::Unreadable(_) => None,

@@ -1,5 +1,5 @@
-//! The record: a git repository whose commits are the publications. It is the audit log, and the one place where a
-//! publication becomes true.
+//! The record: a git repository whose commits are the publications. It is the audit log, and a commit in it is what
+//! makes a publication take effect.
 
 mod branch;
 mod exchange;
@@ -21,10 +21,10 @@ pub use message::{Message, parse_tag_line, rolled_back_to};
 /// A vendor's record: the branch `main` of a bare git repository.
 ///
 /// The repository can read and commit. The record adds what only publications need.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Record {
     repository: Repository,
-    /// The file that says which commit servers of the home are given. If it is there, something was published.
+    /// The file with the commit that servers of the home serve. If the file exists, something was published.
     served: Option<PathBuf>,
 }
 
@@ -46,7 +46,7 @@ impl Record {
         Self { repository: Repository::of_branch(folder, BRANCH), served: None }
     }
 
-    /// With the file that says which commit servers of the home are given.
+    /// With the file that has the commit that servers of the home serve.
     pub fn served_by(self, revision: PathBuf) -> Self {
         Self { served: Some(revision), ..self }
     }

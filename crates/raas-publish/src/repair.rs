@@ -6,32 +6,37 @@
 //! content               ◀── the record (manifests, tag lists), other repositories of the vendor
 //! ```
 //!
-//! The objects are collected first, in a folder of their own, and only good ones. The record gets them as one new pack, then
-//! its branch is restored, then the checkout. What was damaged is moved aside and not removed. So a killed repair has lost
-//! nothing, and is run again.
+//! A repair first collects all good objects in a folder of their own. The record gets them as one new pack, then the
+//! repair restores the branch, then the checkout. It moves damaged files aside and does not remove them. So a killed
+//! repair has lost nothing, and can be run again.
 
+mod chosen;
 mod content;
 mod evidence;
 mod restored;
 mod salvage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use raas_types::Utc;
+use raas_types::crane::tree;
 
+use crate::history;
 use crate::home::Vendor;
 use crate::integrity;
 use crate::publication::acquire_lease;
+use crate::reading::Reading;
 use crate::record::Record;
 use crate::registry::Registry;
 use crate::snapshot::SnapshotPublisher;
 use raas_base::failure::{Context as _, Failure, Kind};
 use raas_git::CommitId;
 
+pub use chosen::accept_history;
 pub use content::content;
 use evidence::Evidence;
 use salvage::Salvage;
@@ -39,7 +44,7 @@ use salvage::Salvage;
 /// Files of the record by path.
 pub type Files = BTreeMap<String, Vec<u8>>;
 
-/// What a repair does if the last publication can be made again, and the commits that lead to it are lost.
+/// What a repair does if it can make the last publication again, but not the commits that lead to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LostHistory {
     /// Refuse in a bucket that other homes may publish to: one of them may have the commits.
@@ -79,14 +84,29 @@ pub fn record(
 ) -> Result<Report, Failure> {
     let vendor = registry.vendor;
     let mut report = formats(vendor)?;
-    let _lock = vendor.lock_for_repair()?;
+    let _lock = vendor.lock_for_repair(registry.say)?;
     let record = vendor.record();
     make_usable(&record, &mut report)?;
     report.mended.extend(record.mend_files()?);
+    record.forget();
     let evidence = Evidence::collect(registry, &record)?;
+    let checkout = vendor.checkout();
+    if let (Reading::Unreadable(_), Reading::There(head)) = (checkout.revision(), record.branch())
+        && evidence.agrees_with(&record, &head)?
+    {
+        checkout.repair(&record, &head)?;
+        report.mended.push(format!("{} was damaged", checkout.revision_file().display()));
+    }
     let damage = integrity::record(vendor)?;
     let is_new = evidence.is_empty();
     if damage.is_empty() && !is_new && evidence.unknown_to(&record)?.is_empty() {
+        if let (Some(head), false) = (record.head()?, matches!(vendor.presence(), Reading::There(()))) {
+            vendor.checkout().repair(&record, &head)?;
+            report
+                .mended
+                .push("The checkout for servers was missing, and is made again from the record".to_owned());
+        }
+        report.lost.extend(never_published(&record, &backup()?)?);
         return Ok(report);
     }
     let salvage = Salvage::collect(registry, &record)?;
@@ -110,7 +130,12 @@ pub fn record(
         (base, Some(files.ok_or_else(|| lost(vendor, last))?))
     };
     if is_new && restored.is_none() {
-        return Ok(report);
+        // A vendor that is new, or one that has lost everything that says what was published.
+        return if matches!(vendor.presence(), Reading::Unreadable(_)) {
+            Err(lost(vendor, None))
+        } else {
+            Ok(report)
+        };
     }
     if !damage.is_empty() {
         report.mended.push(format!("The record has all objects again; it had {} damaged", damage.len()));
@@ -122,6 +147,7 @@ pub fn record(
         }
     }
     let aside = set_damaged_aside(vendor, &record, &salvage, &kept)?;
+    record.forget();
     if let Some(aside) = aside {
         report.mended.push(format!("What was damaged is kept in {aside}"));
     }
@@ -154,13 +180,34 @@ pub fn record(
         lease.release()?;
         report.mended.push(format!("The pointer of the bucket named commit {pointed}, which is lost"));
         if is_earlier {
-            let note =
-                "Restart the servers that have no home: they take the new commit for an earlier publication";
+            let note = "Restart the servers that have no home with --allow-rollback: they take the new commit for an earlier publication";
             report.mended.push(note.to_owned());
         }
     }
     vendor.checkout().repair(&record, &head)?;
     Ok(report)
+}
+
+/// What a backup has and the record never had, in a sentence. A record that was begun anew after a loss lacks such documents.
+/// A document that was withdrawn is in the record's history.
+fn never_published(record: &Record, backup: &Files) -> Result<Option<String>, Failure> {
+    let Some(head) = record.head()? else { return Ok(None) };
+    let known: BTreeSet<String> =
+        record.files(&head, tree::DATA)?.into_iter().map(|file| file.path).collect();
+    let mut never = Vec::new();
+    for path in backup.keys().filter(|path| !known.contains(*path)) {
+        if history::entries(record, &head, std::slice::from_ref(path), Some(1))?.is_empty() {
+            never.push(path.trim_start_matches(tree::DATA).trim_start_matches('/'));
+        }
+    }
+    let folder = record.git().folder().display();
+    Ok((!never.is_empty()).then(|| {
+        format!(
+            "the backup in the configuration repository has documents that the record never had: {}; push their images again, \
+             or move {folder} and the folder `checkout` beside it away and run the repair again, which restores the backup",
+            never.join(", ")
+        )
+    }))
 }
 
 /// Makes the folder of the record a repository that git opens.
@@ -198,8 +245,7 @@ fn set_damaged_aside(
     let folder = record.git().folder();
     let cannot = || format!("cannot repair {}", folder.display());
     let new = salvage.install(commits, &folder.join("objects/pack"))?;
-    let time = Utc::of(SystemTime::now()).to_string().replace(':', "");
-    let aside = vendor.folder().join(format!("damaged-{time}"));
+    let aside = aside(vendor);
     let mut moved = false;
     for entry in fs::read_dir(folder.join("objects")).context(cannot)? {
         let path = entry.context(cannot)?.path();
@@ -212,7 +258,8 @@ fn set_damaged_aside(
             }
             _ => files_of(&path).context(cannot)?,
         };
-        for file in files.into_iter().filter(|file| !new.as_ref().is_some_and(|new| file.starts_with(new))) {
+        // A pack that was there before may have the same name, and damaged files beside those of the new one.
+        for file in files.into_iter().filter(|file| !new.contains(file)) {
             let to = aside.join(&name);
             fs::create_dir_all(&to).context(cannot)?;
             fs::rename(path.join(&file), to.join(&file)).context(cannot)?;
@@ -220,6 +267,12 @@ fn set_damaged_aside(
         }
     }
     Ok(moved.then(|| aside.display().to_string()))
+}
+
+/// The folder for what was damaged.
+fn aside(vendor: &Vendor) -> PathBuf {
+    let time = Utc::of(SystemTime::now()).to_string().replace(':', "");
+    vendor.folder().join(format!("damaged-{time}"))
 }
 
 fn files_of(folder: &Path) -> io::Result<Vec<String>> {

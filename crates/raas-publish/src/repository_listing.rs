@@ -10,6 +10,8 @@ use md5::Md5;
 use md5::digest::Digest as _;
 use raas_types::{Digest, ObjectKey, Reference, RepositoryName};
 
+use crate::damaged_objects::DamagedObjects;
+use crate::scrub::Expectation;
 use crate::storage::{ListedObject, PutOptions, Storage, StorageError};
 
 /// The objects of one repository, as they were when the bucket was listed.
@@ -19,6 +21,7 @@ pub struct RepositoryListing<'a> {
     /// Whether the Docker v1 objects are listed too.
     v1: bool,
     objects: Mutex<BTreeMap<String, Object>>,
+    damaged: DamagedObjects,
 }
 
 /// An object of the listing.
@@ -29,8 +32,8 @@ struct Object {
     trusted: bool,
 }
 
-/// How old an object may be that no publication names and that a push relies on: half of `raas gc`'s grace period. An older
-/// object is stored anew, since `raas gc` may be removing it at this moment, perhaps on another machine.
+/// The age up to which a push relies on an object that no publication names: half of `raas gc`'s grace period. A push
+/// stores an older object anew, since `raas gc` may be removing it at this moment, perhaps on another machine.
 const TRUSTED: Duration = Duration::from_secs(12 * 3600);
 
 impl<'a> RepositoryListing<'a> {
@@ -45,7 +48,7 @@ impl<'a> RepositoryListing<'a> {
         let prefix = if v1 { ObjectKey::v1_prefix(repository) } else { ObjectKey::v2_prefix(repository) };
         let mut all = Vec::new();
         storage.list(&prefix, &mut |listed| all.push(listed))?;
-        // Few repositories have signatures, and a folder is searched for them.
+        // Few repositories have signatures, and in a folder this listing searches all repositories beside this one.
         let signatures = ObjectKey::signatures_prefix(repository);
         if published.iter().any(|key| key.starts_with(&signatures)) {
             storage.list(&signatures, &mut |listed| all.push(listed))?;
@@ -58,7 +61,16 @@ impl<'a> RepositoryListing<'a> {
             (listed.key.clone(), Object { listed, trusted })
         };
         let objects = all.into_iter().map(object).collect();
-        Ok(Self { storage, repository, v1, objects: Mutex::new(objects) })
+        Ok(Self { storage, repository, v1, objects: Mutex::new(objects), damaged: DamagedObjects::default() })
+    }
+
+    /// The listing for a push that does not rely on damaged objects, but stores them anew.
+    #[must_use]
+    pub fn distrust(self, damaged: DamagedObjects) -> Self {
+        for (key, object) in self.objects().iter_mut() {
+            object.trusted &= !damaged.has(key, object.listed.modified);
+        }
+        Self { damaged, ..self }
     }
 
     /// The repository of the objects.
@@ -80,14 +92,23 @@ impl<'a> RepositoryListing<'a> {
         Ok(self.size(key)? == Some(size))
     }
 
-    /// Whether there is an object of this length that a push may copy. An object of another repository whose bytes have
-    /// another digest, as far as the storage says one, is none.
+    /// Whether there is an object of this length that a push may copy. A push may not copy an object of another repository
+    /// that has another digest. A service may tell the digest; a file is read, which takes no longer than to copy it.
     pub fn has_to_copy(&self, key: &ObjectKey, size: u64, digest: &Digest) -> Result<bool, StorageError> {
         if self.is_listed(key) {
             return self.has(key, size);
         }
         let found = self.storage.stat(key)?.filter(|found| found.size == size);
-        Ok(found.is_some_and(|found| found.sha256.is_none_or(|sha256| sha256 == *digest)))
+        let found = found.filter(|found| !self.damaged.has(&key.to_string(), found.modified));
+        let Some(found) = found else { return Ok(false) };
+        match found.sha256 {
+            Some(sha256) => Ok(sha256 == *digest),
+            None if self.storage.capabilities().service.is_none() => {
+                let object = Expectation::of(key.clone(), size, *digest);
+                Ok(object.check(self.storage, &mut |_| {})?.is_none())
+            }
+            None => Ok(true),
+        }
     }
 
     /// Whether there is an object of this length, even if a new push could not rely on it. If the object is not part of the
@@ -153,7 +174,8 @@ impl<'a> RepositoryListing<'a> {
             | ObjectKey::Pointer
             | ObjectKey::History { .. }
             | ObjectKey::PublishLease(_)
-            | ObjectKey::Probe(_) => false,
+            | ObjectKey::Probe(_)
+            | ObjectKey::Static(_) => false,
         }
     }
 
@@ -192,6 +214,26 @@ mod tests {
         assert_eq!(listing.keys("app/_v2/tags/"), ["app/_v2/tags/list"]);
         let other = ObjectKey::TagsList("other".parse().unwrap());
         assert_eq!(listing.size(&other).unwrap(), None);
+    }
+
+    #[test]
+    fn a_damaged_object_is_stored_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Directory::new(folder.path().to_owned());
+        let name: RepositoryName = "app".parse().unwrap();
+        let key = ObjectKey::TagsList(name.clone());
+        let read = || RepositoryListing::read(&storage, &name, false, &BTreeSet::new()).unwrap();
+        read().put(&key, b"x").unwrap();
+        let mut damaged = DamagedObjects::default();
+        damaged.add(key.to_string(), storage.stat(&key).unwrap().unwrap().modified);
+        assert!(read().has(&key, 1).unwrap());
+        assert!(!read().distrust(damaged.clone()).has(&key, 1).unwrap());
+        // From another repository's view, the object is not listed.
+        let other: RepositoryName = "other".parse().unwrap();
+        let listing = RepositoryListing::read(&storage, &other, false, &BTreeSet::new()).unwrap();
+        let digest = Digest::of(b"x");
+        assert!(listing.has_to_copy(&key, 1, &digest).unwrap());
+        assert!(!listing.distrust(damaged).has_to_copy(&key, 1, &digest).unwrap());
     }
 
     #[test]

@@ -45,17 +45,47 @@ pub struct Republished {
 /// A repository's files: path to content, or to `None` for a file that is removed.
 type Files = BTreeMap<String, Option<Vec<u8>>>;
 
-/// Publishes an image as it was in the commit `to`, or without that in the publication before the one that is in effect.
+/// The tags that a rollback takes away from the manifests that they have.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct TagChanges {
+    /// The tags that get another manifest, with the one that they have until now.
+    pub moved: BTreeMap<Tag, Digest>,
+    /// The tags that go.
+    pub removed: Vec<Tag>,
+}
+
+impl TagChanges {
+    /// What becomes of the published tags if `then` is published.
+    fn between(now: &Current, then: &Current) -> Self {
+        let mut changes = Self::default();
+        let new = then.v2.as_ref().map(|v2| &v2.tags);
+        for (tag, digest) in now.v2.iter().flat_map(|v2| &v2.tags) {
+            match new.and_then(|new| new.get(tag)) {
+                Some(same) if same == digest => {}
+                Some(_) => drop(changes.moved.insert(tag.clone(), *digest)),
+                None => changes.removed.push(tag.clone()),
+            }
+        }
+        changes
+    }
+}
+
+/// Decides about the tags that a rollback changes. Returns what to add to the first line of the message.
+pub type MayChange<'a> = dyn Fn(&TagChanges) -> Result<&'static str, Failure> + 'a;
+
+/// Publishes an image as it was in the commit `to`, or without `to` as it was before the publication that is in effect.
 ///
-/// `may_protect` decides whether the image may be protected, if it would be.
+/// If the rollback would leave the image protected, `may_protect` decides whether it may be protected.
 ///
 /// # Errors
-/// There is no such publication, the bucket does not have all of its content any more, or `may_protect` refuses.
+/// There is no such publication, the bucket does not have all of its content any more, or `may_protect` or `may_change`
+/// refuses.
 pub fn roll_back(
     registry: &Registry<'_>,
     name: &RepositoryName,
     to: Option<&str>,
     may_protect: &dyn Fn() -> Result<(), Failure>,
+    may_change: &MayChange<'_>,
 ) -> Result<Republished, Failure> {
     let Registry { vendor, storage, .. } = *registry;
     let mut publication = Publication::begin(registry, name, Lease::Held)?;
@@ -74,16 +104,17 @@ pub fn roll_back(
     if then.is_empty() {
         return Err(not_published(vendor.name(), name, &target));
     }
+    let now = publication.current()?;
+    let addition = may_change(&TagChanges::between(&now, &then))?;
     check::content(storage, name, &then)?;
 
-    let now = publication.current()?;
     let protected = if now.is_empty() { then.protected } else { now.protected };
     let mut rollback = Rollback { record, storage, head: &head, target: &target, name, protected };
     let mut files = rollback.files()?;
     let mut what =
         format!("Rolled {name} back to commit {} of {}: {}", target.short(), entry.time, entry.subject);
-    // Protection is no part of the image, so a rollback of content keeps it. If nothing else differs, it is what shall be
-    // rolled back.
+    // Protection is no part of the image, so a rollback of content keeps it. If only the protection differs, the
+    // rollback is about the protection.
     if then.protected != protected && publication.changes(files.clone())?.is_empty() {
         rollback.protected = then.protected;
         files = rollback.files()?;
@@ -106,6 +137,7 @@ pub fn roll_back(
         publication.put_manifest(digest, &v2.manifests[digest].media_type, &bytes, &mut |_, _, _| {})
     })?;
     let mut message = Message::roll_back(name, &target, &entry.time);
+    message.subject.push_str(addition);
     message.tags = v2.tags.clone();
     finish(publication, files, &message, what, v2.tags)
 }
@@ -115,14 +147,18 @@ fn not_published(vendor: &VendorName, name: &RepositoryName, commit: &CommitId) 
         .hint(format!("run `raas log {vendor} {name}` to see the publications of the image"))
 }
 
+/// Decides whether tags may be removed. Returns what to add to the first line of the message.
+pub type MayRemove<'a> = dyn Fn(&[Tag]) -> Result<&'static str, Failure> + 'a;
+
 /// Removes an image, or one tag of it, from the registry.
 ///
 /// # Errors
-/// The image or the tag is not published.
+/// The image or the tag is not published, or may not be removed.
 pub fn unpublish(
     registry: &Registry<'_>,
     name: &RepositoryName,
     tag: Option<&Tag>,
+    may_remove: &MayRemove<'_>,
 ) -> Result<Republished, Failure> {
     let publication = Publication::begin(registry, name, Lease::Held)?;
     let current = publication.current()?;
@@ -131,15 +167,17 @@ pub fn unpublish(
         _ => return Err(unknown(name.to_string())),
     };
     let tags: Vec<Tag> = match tag {
+        Some(tag) if !removal::has(&current, tag) => return Err(unknown(format!("{name}:{tag}"))),
         Some(tag) => vec![tag.clone()],
         None => current.v2.iter().flat_map(|v2| v2.tags.keys().cloned()).collect(),
     };
+    let addition = may_remove(&tags)?;
     let (files, left) = match tag {
-        Some(tag) if !removal::has(&current, tag) => return Err(unknown(format!("{name}:{tag}"))),
         Some(tag) => removal::tag(registry, &publication, &head, &current, tag)?,
         None => (removal::all(&publication.record, &head, name)?, BTreeMap::new()),
     };
-    let message = Message::new("Unpublish", name, tags.iter());
+    let mut message = Message::new("Unpublish", name, tags.iter());
+    message.subject.push_str(addition);
     let what = match tag {
         Some(tag) => format!("Took {name}:{tag} out of the registry"),
         None => format!("Took {name} out of the registry"),

@@ -61,6 +61,11 @@ pub fn expectations<'a>(documents: impl IntoIterator<Item = &'a Document>) -> Ex
 }
 
 impl Expectation {
+    /// An object that must have this digest.
+    pub fn of(key: ObjectKey, size: u64, digest: Digest) -> Self {
+        Self { key, size, rule: Rule::Digest(digest) }
+    }
+
     /// The digest that the content must have, if the documents say it.
     pub fn digest(&self) -> Option<Digest> {
         match self.rule {

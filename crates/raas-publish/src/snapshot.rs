@@ -43,9 +43,9 @@ use raas_base::failure::{Failure, Kind};
 use raas_git::CommitId;
 
 pub(crate) use history::take_piece;
-pub use history::{fetch_history, recover_without_pointer};
+pub use history::{fetch_history, history_ends, recover_without_pointer};
 pub use parts::{are_sound, has_parts, read_parts};
-pub use refusal::{another_record, another_vendor, unreadable_pointer, without_pointer};
+pub use refusal::{another_record, another_vendor, described, unreadable_pointer, without_pointer};
 
 /// How often a publisher may meet another publisher before it gives up.
 const ATTEMPTS: usize = 10;
@@ -186,6 +186,9 @@ impl SnapshotPublisher<'_> {
             }
             return self.record.is_ancestor(head, &other);
         }
+        if pointer.vendor.as_ref().is_some_and(|named| named != self.vendor) {
+            return Ok(false);
+        }
         let whole = is_whole(self.storage, pointer)?;
         let is_right = || Ok::<_, Failure>(pointer.sequence == self.record.depth(head)?);
         Ok(whole
@@ -193,7 +196,7 @@ impl SnapshotPublisher<'_> {
     }
 }
 
-/// How often a pointer that makes no sense is read before it counts as damaged: a proxy may answer for the service once.
+/// How often a malformed pointer is read before it counts as damaged: a proxy may have answered instead of the service.
 const LOOKS: usize = 3;
 
 /// The bucket's pointer, and its version where the service has conditional writes.
@@ -207,7 +210,7 @@ impl FoundPointer {
         let mut damage = None;
         for _ in 0..LOOKS {
             let Some((bytes, version)) = Self::bytes(storage, conditional)? else {
-                // A service that answers garbage first and then nothing has not shown that there is nothing.
+                // After a malformed answer, a 404 does not prove that there is no pointer.
                 let state = damage.map_or(Reading::Absent, |(error, _)| refusal::damaged(storage, error));
                 return Ok(Self { state, version: None });
             };

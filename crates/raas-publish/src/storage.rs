@@ -4,6 +4,8 @@ mod capabilities;
 mod conditional;
 mod directory;
 mod error;
+#[cfg(test)]
+mod pass_on;
 mod probe;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
@@ -18,6 +20,8 @@ pub use capabilities::{Capabilities, InterruptGuard, Provision, ServiceStatus, U
 pub use conditional::{ConditionalWrites, Version, probe as probe_conditional_writes, put_if};
 pub use directory::Directory;
 pub use error::StorageError;
+#[cfg(test)]
+pub(crate) use pass_on::pass_on;
 pub use probe::probe;
 
 /// Where a vendor's objects are kept: what every storage can do.

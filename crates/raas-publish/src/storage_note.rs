@@ -35,12 +35,13 @@ pub struct StorageNote {
 }
 
 impl StorageNote {
-    /// Refuses a storage that is not the vendor's. As long as nothing is published, any storage can become the vendor's.
+    /// Refuses a storage that is not the vendor's. The setup decides which storage is the vendor's, so another storage is
+    /// refused before the first publication too.
     ///
     /// # Errors
     /// The vendor's objects are in another storage, or the home cannot be read.
     pub fn check(&self, vendor: &Vendor) -> Result<(), Failure> {
-        if !vendor.exists() {
+        if vendor.is_absent() {
             return Ok(());
         }
         let differs = match read(vendor)? {
@@ -52,16 +53,15 @@ impl StorageNote {
                 None => return Ok(()),
             },
         };
-        if vendor.record().head()?.is_none() {
-            return Ok(());
-        }
         let name = vendor.name();
+        let condition = match vendor.record().head()? {
+            Some(_) => "if you have copied all objects",
+            None => "if it is the right one: nothing is published yet",
+        };
         let message = format!("the objects of {name} are in {differs}, but this command would use {self}");
         Err(Failure::new(Kind::Usage, message)
             .hint("run the command in the folder of the vendor's configuration, or name that file with --config FILE")
-            .hint(format!(
-                "run `raas setup {name} --accept-storage` with this configuration, if you have copied all objects"
-            )))
+            .hint(format!("run `raas setup {name} --accept-storage` with this configuration, {condition}")))
     }
 
     /// Whether the home remembers another storage. Reads one small file only, so a server can ask often.
@@ -200,7 +200,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::new(Some(folder.path().to_owned())).unwrap();
         let vendor = home.vendor(&"acme".parse().unwrap());
-        vendor.create().unwrap();
+        vendor.create(&raas_base::Say::nothing()).unwrap();
         (vendor, folder)
     }
 
@@ -220,12 +220,14 @@ mod tests {
     }
 
     #[test]
-    fn another_storage_is_refused_once_something_is_published_and_both_are_named() {
+    fn another_storage_is_refused_after_the_setup_and_both_are_named() {
         let (vendor, _folder) = vendor();
         let (bucket, home) = (note("s3://b/reg of AWS", "/etc/raas.cfg"), note(HOME_STORAGE, "none"));
+        home.check(&vendor).unwrap();
         bucket.check(&vendor).unwrap();
         bucket.remember(&vendor).unwrap();
-        home.check(&vendor).unwrap();
+        let refused = home.check(&vendor).unwrap_err().to_string();
+        assert!(refused.contains("nothing is published yet"), "{refused}");
         publish(&vendor, "https://b.s3.amazonaws.com/reg/app/_v2/");
         bucket.check(&vendor).unwrap();
         // The file may have another path, if it says the same.

@@ -16,11 +16,15 @@ use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+#[cfg(feature = "storage")]
+use aws_types::service_config::ServiceConfigKey;
 use raas_http::ForwardProxies;
 
 use crate::http_client::http_client;
 use crate::settings::AwsSettings;
 use raas_base::failure::{Failure, Kind};
+#[cfg(feature = "storage")]
+use raas_base::redact;
 
 /// The region if nothing sets one. Most services that are not AWS ignore it; AWS answers with the bucket's region.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -64,6 +68,30 @@ pub(crate) async fn load(
         loader = loader.profile_name(profile);
     }
     Ok(loader.load().await)
+}
+
+/// Refuses an endpoint that only AWS's own configuration knows: a server of the bucket, and what raas notes about it, would
+/// take AWS for the service.
+///
+/// # Errors
+/// The profile has such an endpoint.
+#[cfg(feature = "storage")]
+pub(crate) fn reject_other_endpoint(config: &SdkConfig) -> Result<(), Failure> {
+    let key = ServiceConfigKey::builder()
+        .service_id("S3")
+        .env("AWS_ENDPOINT_URL")
+        .profile("endpoint_url")
+        .build()
+        .expect("all parts of the key are set");
+    let of_s3 = config.service_config().and_then(|found| found.load_config(key));
+    let Some(endpoint) = of_s3.or_else(|| config.endpoint_url().map(str::to_owned)) else { return Ok(()) };
+    let message = format!(
+        "the profile of AWS names the service {}, and the vendor's section none",
+        redact::url(&endpoint)
+    );
+    Err(Failure::new(Kind::Usage, message).hint(
+        "set `s3_endpoint` in the vendor's section, or AWS_ENDPOINT_URL_S3 for every command and server",
+    ))
 }
 
 /// The standard chain, with short timeouts for an instance's metadata service where there is none.

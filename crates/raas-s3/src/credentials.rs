@@ -40,6 +40,12 @@ impl CredentialChain {
         aws::load(settings, None, proxies).await.map(Self)
     }
 
+    /// The region of buckets whose settings name none: that of the settings, of the environment or of the profile, else
+    /// `us-east-1`.
+    pub fn region(&self) -> &str {
+        self.0.region().expect("`aws::load` sets a region").as_ref()
+    }
+
     /// Asks the chain for credentials.
     ///
     /// # Errors

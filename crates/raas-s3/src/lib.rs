@@ -17,7 +17,7 @@
 //!
 //! Without the feature `storage` the crate only finds credentials, for servers that sign URLs.
 //!
-//! No other crate uses AWS's SDK, and no public function has a type of it.
+//! No other crate uses AWS's SDK, and no public function has a type of the SDK.
 
 mod aws;
 mod credentials;

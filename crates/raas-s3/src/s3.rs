@@ -62,7 +62,7 @@ use upload::S3Upload;
 use upload_notes::UploadNotes;
 
 /// How many layers of one upload each are uploaded at once.
-const SINGLE_UPLOADS: usize = 8;
+const SINGLE_UPLOADS: usize = 6;
 
 /// How many threads wait for the service.
 const THREADS: usize = 2;
@@ -154,8 +154,10 @@ impl S3 {
         let runtime = Self::runtime().context(|| "cannot start threads".into())?;
         let config = runtime.block_on(aws::load(aws, settings.region.as_deref(), &options.proxies))?;
         let region = config.region().map_or("us-east-1", |region| region.as_ref());
-        let endpoint = settings.endpoint.as_deref().or(config.endpoint_url());
-        let location = BucketLocation::new(vendor, settings, region, endpoint);
+        if settings.endpoint.is_none() {
+            aws::reject_other_endpoint(&config)?;
+        }
+        let location = BucketLocation::new(vendor, settings, region);
         let checksums = Checksums::new(settings.checksums, service_note.clone(), &location);
         let observations = Arc::new(ServiceObservations::default());
         let shared = Shared {
@@ -270,6 +272,10 @@ impl Storage for S3 {
 }
 
 impl Provision for S3 {
+    fn exists(&self) -> Result<bool, StorageError> {
+        self.engine.block_on(self.shared().bucket_exists())
+    }
+
     fn prepare(&self, create: bool) -> Result<Vec<String>, StorageError> {
         self.engine.block_on(self.shared().prepare(create))
     }

@@ -33,7 +33,7 @@ mod v2;
 
 use decision::Decision;
 pub(crate) use health::answer_operator;
-use health::{metadata, ready, revision};
+use health::{Audience, metadata, ready, revision};
 use reply::{IMMUTABLE, IMMUTABLE_FOR_ONE, fail, marked, only_read, redirect, text, without_bytes};
 use site_request::SiteRequest;
 pub(crate) use site_request::Tracked;
@@ -113,11 +113,7 @@ pub(crate) async fn answer<B>(
 
 /// Completes an answer with what all answers have in common.
 fn finish<B>(request: &Request<B>, visitor: &Visitor, response: &mut Response) {
-    let sees_protected = matches!(
-        visitor,
-        Visitor::User(_) | Visitor::TokenBearer(_) | Visitor::Customer(_) | Visitor::Entitled(_)
-    );
-    if sees_protected && response.headers.get(&header::CACHE_CONTROL) == Some(&IMMUTABLE) {
+    if visitor.sees_protected() && response.headers.get(&header::CACHE_CONTROL) == Some(&IMMUTABLE) {
         // A shared cache must not give a protected manifest to other clients.
         response.headers.insert(header::CACHE_CONTROL, IMMUTABLE_FOR_ONE);
     }
@@ -163,12 +159,18 @@ fn decide<B>(
     let api = route.api();
     match route {
         Route::Health => return only_read(request, api, || text(StatusCode::OK, "ok\n")).into(),
-        Route::Ready => return only_read(request, api, || ready(state, snapshot)).into(),
+        Route::Ready => {
+            return only_read(request, api, || ready(state, snapshot, Audience::Everybody)).into();
+        }
         _ => {}
     }
     let Some(site) = site else {
-        // Clients interpret the code: UNSUPPORTED would make them believe that this is a registry of another API.
-        let failure = ApiError::new(ApiErrorCode::NameUnknown, "there is no registry at this host");
+        // Clients interpret the code: UNSUPPORTED would make them believe that this is a registry of another API. The host may
+        // be that of a vendor who cannot be served: a 404 would say that its images are gone.
+        let failure = match snapshot.may_be_refused(host::requested(request)) {
+            false => ApiError::new(ApiErrorCode::NameUnknown, "there is no registry at this host"),
+            true => ApiError::new(ApiErrorCode::Unavailable, "there is no registry at this host at present"),
+        };
         return match api {
             Api::Plain => page::no_registry(request.headers(), &failure),
             Api::V1 | Api::V2 => fail(api, &failure),
@@ -220,14 +222,18 @@ fn decide<B>(
         tracked,
         fetched,
     };
-    if *visitor == Visitor::BadCredentials {
-        let failure =
-            ApiError::new(ApiErrorCode::Unauthorized, "the user name, the password or the token is wrong");
-        return site_request.challenge(api, &failure, None, Some("invalid_token")).into();
-    }
-    if let Visitor::RefusedKey(reason) = visitor {
-        let failure = ApiError::new(ApiErrorCode::Unauthorized, reason.as_str());
-        return site_request.challenge(api, &failure, None, Some("invalid_token")).into();
+    let refusal = match visitor {
+        Visitor::BadCredentials => Some("the user name, the password or the token is wrong"),
+        Visitor::RefusedKey(reason) => Some(reason.as_str()),
+        _ => None,
+    };
+    if let Some(reason) = refusal {
+        let failure = ApiError::new(ApiErrorCode::Unauthorized, reason);
+        return match route {
+            Route::Page if site.access.checks_passwords() => page::challenge(&site_request, &failure),
+            _ => site_request.challenge(api, &failure, None, Some("invalid_token")),
+        }
+        .into();
     }
     match route {
         Route::V2(route) => v2::answer(&site_request, route),

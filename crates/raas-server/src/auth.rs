@@ -18,12 +18,13 @@ mod policy;
 mod throttle;
 mod token_key;
 mod users;
+mod verified_tokens;
 mod view;
 
 use client_ca::Certified;
 pub use client_ca::check_client_ca;
 pub(crate) use client_ca::{ClientCa, PresentedCertificates};
-pub(crate) use customers::{Asked, CustomerKeys, CustomerVisit};
+pub(crate) use customers::{CustomerKeys, CustomerVisit, RequestedScope};
 pub(crate) use entitlements::Entitlements;
 pub use issuer::TokenIssuer;
 pub(crate) use issuer::{Grants, Issuer};
@@ -32,6 +33,7 @@ pub use throttle::GuessLimit;
 pub(crate) use throttle::Throttle;
 pub use token_key::TokenKey;
 pub(crate) use users::Users;
+use verified_tokens::{Claims, Holder, VerifiedTokens};
 pub(crate) use view::View;
 
 /// How long a token is valid. A client asks for one at the beginning of a pull and uses it until the last layer has
@@ -50,7 +52,7 @@ pub(crate) enum Visitor {
     Uncertified(String),
     /// A client certificate that lists the paths that its holder may see.
     Entitled(Arc<Entitlements>),
-    /// No user, but a token of this server.
+    /// A client with a token of this server that it got without a password.
     Guest,
     /// A user, and how the user has logged in. Users may read all protected repositories.
     User(Login),
@@ -66,11 +68,21 @@ pub(crate) enum Visitor {
     Throttled(Duration),
 }
 
+impl Visitor {
+    /// Whether the visitor may see protected repositories.
+    pub(crate) fn sees_protected(&self) -> bool {
+        matches!(
+            self,
+            Visitor::User(_) | Visitor::TokenBearer(_) | Visitor::Customer(_) | Visitor::Entitled(_)
+        )
+    }
+}
+
 /// How a user has logged in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Login {
-    /// With a password. Only a password gives a token: otherwise a token would live forever, and a token that was got
-    /// with a certificate would work without it.
+    /// With a password. Only a password gives a token. Otherwise a client could get a new token for each old one for
+    /// ever, and a token for a certificate would work without the certificate.
     Password,
     /// With a token of this server.
     Token,
@@ -189,7 +201,9 @@ pub(crate) async fn identify(
             }
             // Without users no password is right, and there is nothing to guess.
             let Some(users) = &access.users else { return Visitor::BadCredentials };
-            match users.verify(from, name, password, || throttle.check(from, Instant::now())).await {
+            let has_guessed = throttle.has_guessed(from, Instant::now());
+            let check = || throttle.check(from, Instant::now());
+            match users.verify(from, has_guessed, name, password, check).await {
                 Ok(true) => Visitor::User(Login::Password),
                 Ok(false) => wrong(),
                 Err(wait) => Visitor::Throttled(wait),

@@ -123,6 +123,12 @@ impl Catalog {
         self.whole().is_signed
     }
 
+    /// The number of repositories, with the protected ones.
+    pub(crate) fn repository_count(&self) -> usize {
+        let whole = self.whole();
+        whole.repositories.len() + whole.legacy.len() + whole.v1.len()
+    }
+
     /// The catalog that users see.
     pub(crate) fn whole(&self) -> &Self {
         self.whole.as_deref().unwrap_or(self)

@@ -53,7 +53,7 @@ pub(crate) fn render(state: &ServerState, snapshot: &Snapshot) -> String {
     page.family(
         "raas_closed_connections_total",
         "counter",
-        "Connections closed for want of room: their address had too many, or they had no complete request.",
+        "Connections that the server closed to make room: their address had too many, or they had sent no complete request.",
     );
     for (reason, number) in metrics.closed_connections.all() {
         page.line("raas_closed_connections_total", &labels(&[("reason", reason)]), number);
@@ -61,22 +61,32 @@ pub(crate) fn render(state: &ServerState, snapshot: &Snapshot) -> String {
     page.family(
         "raas_log_lines_lost_total",
         "counter",
-        "Lines of the log that were lost because nobody read it.",
+        "Lines of the log that were lost because nobody read it, or because it could not be written.",
     );
     page.line("raas_log_lines_lost_total", "", state.lost_log_lines.load(Ordering::Relaxed));
     page.certificates(metrics, certificates.as_deref());
 
-    page.sites(snapshot, "raas_repositories", "Repositories that a site serves.", |site| {
-        let catalog = site.catalog.as_ref()?;
-        Some(catalog.names_after(None).count() + catalog.v1.len())
-    });
-    page.sites(snapshot, "raas_tags", "Tags that a site serves in the v2 API.", |site| {
-        let repositories = site.catalog.as_ref()?.repositories.values();
-        Some(repositories.map(|repository| repository.tags_after(None).len()).sum::<usize>())
-    });
+    page.sites(
+        snapshot,
+        "raas_repositories",
+        "Repositories that a site serves, protected ones included.",
+        |site| Some(site.catalog.as_ref()?.repository_count()),
+    );
+    page.sites(
+        snapshot,
+        "raas_tags",
+        "Tags that a site serves in the v2 API, those of protected repositories included.",
+        |site| {
+            let repositories = site.catalog.as_ref()?.whole().repositories.values();
+            Some(repositories.map(|repository| repository.tags_after(None).len()).sum::<usize>())
+        },
+    );
     page.sites(snapshot, "raas_loaded", "Whether a site has loaded its metadata.", |site| {
         Some(u8::from(site.catalog.is_some()))
     });
+    for vendor in snapshot.missing() {
+        page.line("raas_loaded", &labels(&[("vendor", vendor)]), 0);
+    }
     page.sites(
         snapshot,
         "raas_refused_documents",
@@ -85,20 +95,38 @@ pub(crate) fn render(state: &ServerState, snapshot: &Snapshot) -> String {
     );
     page.sites(
         snapshot,
+        "raas_unreadable_access_files",
+        "Files of users, token keys and authorities that cannot be read. The last valid content of each counts, or nobody gets in by it.",
+        |site| Some(site.access.unreadable_files()),
+    );
+    page.family(
+        "raas_refused_vendors",
+        "gauge",
+        "Configured vendors that cannot be served as they are configured. The log says why.",
+    );
+    page.line("raas_refused_vendors", "", snapshot.refused.len());
+    page.family(
+        "raas_configuration_unreadable",
+        "gauge",
+        "Whether raas.cfg, or the home's list of vendors, cannot be read. The server goes on with what it last read.",
+    );
+    page.line("raas_configuration_unreadable", "", u8::from(snapshot.is_list_unreadable));
+    page.sites(
+        snapshot,
         "raas_metadata_current",
-        "Whether a site serves the current metadata of its bucket, as of the last check.",
-        |site| Some(u8::from(site.health.as_ref()?.is_current())),
+        "Whether a site serves the current metadata of its bucket or folder, as of the last check.",
+        |site| Some(u8::from(site.is_current())),
     );
     page.sites(
         snapshot,
         "raas_metadata_age_seconds",
         "Seconds since the metadata was last confirmed current.",
-        |site| Some(site.health.as_ref()?.age()?.as_secs_f64()),
+        |site| Some(site.age()?.as_secs_f64()),
     );
     page.sites(
         snapshot,
         "raas_metadata_sequence",
-        "Sequence number of the publication that a site serves from its bucket.",
+        "Sequence number of the publication that a site serves from its bucket. A site from a folder has none.",
         |site| Some(site.health.as_ref()?.sequence()),
     );
     page.sites(
@@ -127,7 +155,7 @@ pub(crate) fn render(state: &ServerState, snapshot: &Snapshot) -> String {
     page.family(
         "raas_customer_keys",
         "gauge",
-        "Keys of customers that are not revoked, by days left: at most `days_left`, and more than the bound before it.",
+        "Keys of customers that are not revoked. Each key counts once: at the lowest `days_left` that its days do not exceed.",
     );
     let now = Utc::of(SystemTime::now());
     for site in &snapshot.sites {
@@ -143,6 +171,13 @@ pub(crate) fn render(state: &ServerState, snapshot: &Snapshot) -> String {
     for site in &snapshot.sites {
         if let Some(health) = &site.health {
             page.line("raas_metadata_refusals_total", &of(site), health.refusals());
+        }
+    }
+    const FAILURES: &str = "raas_metadata_read_failures_total";
+    page.family(FAILURES, "counter", "How often the metadata of a bucket could not be read.");
+    for site in &snapshot.sites {
+        if let Some(health) = &site.health {
+            page.line(FAILURES, &of(site), health.failures());
         }
     }
     const EARLIER: &str = "raas_metadata_rollbacks_refused_total";

@@ -86,6 +86,6 @@ pub use origin::{
 };
 pub use raas_http::ForwardProxies;
 pub use raas_types::{HostName, HostNameError, RepositoryPattern};
-pub use serve::serve;
+pub use serve::{serve, serve_and_tell};
 pub use site::{Bucket, ContentFolders, CraneRules, Metadata, ProxyRules, SiteConfig, SiteSource};
 pub use tls::CertificateFiles;

@@ -107,11 +107,12 @@ const BATCH: usize = 100;
 /// How long events are gathered before they are sent.
 const GATHER: Duration = Duration::from_millis(500);
 
-/// How often a batch is sent, and the longest pause between two attempts. In all about a quarter of an hour.
+/// The most attempts to send a batch, and the longest pause between two of them. All attempts take about a quarter of
+/// an hour.
 const TIMES: u32 = 20;
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// How long queued events are still sent when the server ends.
+/// For how long the server still sends queued events when it ends.
 const LAST: Duration = Duration::from_secs(5);
 
 impl<E: Notification> Notifier<E> {

@@ -22,6 +22,9 @@ pub struct Options {
     pub poll: Duration,
     /// How often a bucket is asked for new metadata, and how often certificate files are checked.
     pub remote_poll: Duration,
+    /// How often a bucket of a vendor with customers is asked, if that is more often. A revoked key must be refused
+    /// everywhere within a second, and reading the change takes some of it.
+    pub customers_poll: Duration,
     /// How long the start waits for metadata in buckets. Then the server serves the sites that it has.
     pub start_timeout: Duration,
     /// How long the start waits for the next site when some sites have been tried. One silent bucket must not hold up a
@@ -58,6 +61,9 @@ pub struct Options {
     /// Whether a bucket's pointer to an earlier publication is followed. raas itself never writes such a pointer: a
     /// rollback is a new publication too. A bucket that was restored from a backup has such a pointer.
     pub allow_rollback: bool,
+    /// A folder in which the server notes the number of each vendor's last publication, so that it follows no earlier one
+    /// after a restart either. Without it, a server that has just started follows whatever a bucket has.
+    pub state: Option<PathBuf>,
     /// The server's own certificates. A client is shown the certificate for the name that it asks for, or the first
     /// one. Without certificates the server speaks plain HTTP.
     pub certificates: Vec<CertificateFiles>,
@@ -92,6 +98,7 @@ impl Default for Options {
         Self {
             poll: Duration::from_millis(200),
             remote_poll: Duration::from_secs(1),
+            customers_poll: Duration::from_millis(600),
             start_timeout: Duration::from_secs(15),
             start_pause: Duration::from_secs(2),
             metrics: None,
@@ -107,6 +114,7 @@ impl Default for Options {
             max_connections_per_address: Some(2_000),
             site_memory: 1024 * 1024 * 1024,
             allow_rollback: false,
+            state: None,
             certificates: Vec::new(),
             certificate_folder: None,
             acme: None,

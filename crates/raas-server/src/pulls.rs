@@ -58,8 +58,8 @@ impl PullQueue {
     pub(crate) fn count_into(&self, pulls: &PullCounters) {
         let mut counting = self.counting.lock().unwrap_or_else(PoisonError::into_inner);
         let Counting { waiting, counter } = &mut *counting;
-        // One time for all: reading the clock for each request costs more than a tenth of a second of accuracy is
-        // worth.
+        // All queued requests get the same time. They are at most a tenth of a second old, and reading the clock for each
+        // request is slow.
         let time = SystemTime::now();
         // The bound ends the loop although requests keep coming.
         for request in waiting.try_iter().take(MAX) {
@@ -69,6 +69,7 @@ impl PullQueue {
                 time: Utc::of(time),
                 client: request.client,
                 user_agent: request.user_agent.as_deref().unwrap_or_default(),
+                customer: request.fetched.key.as_ref().map_or("", |key| key.customer.as_str()),
                 vendor,
                 repository,
                 kind: fields.kind,

@@ -13,7 +13,7 @@ use raas_types::{Digest, DigestError, ImageId, V1File};
 pub(crate) enum Api {
     /// Docker's v1: text.
     V1,
-    /// Docker's v2 and OCI: JSON.
+    /// Docker's v2 and OCI, and the tokens for it: JSON.
     V2,
     /// Everything else: text.
     Plain,
@@ -111,13 +111,13 @@ impl Route<'_> {
     pub(crate) fn api(&self) -> Api {
         match self {
             Route::V1(_) => Api::V1,
-            Route::V2(_) => Api::V2,
+            // Clients parse the errors of `/token` as those of v2.
+            Route::V2(_) | Route::Token => Api::V2,
             Route::Unknown(api) => *api,
             Route::Health
             | Route::Ready
             | Route::Revision
             | Route::Metadata
-            | Route::Token
             | Route::Page
             | Route::Feed
             | Route::Crane { .. } => Api::Plain,

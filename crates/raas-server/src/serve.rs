@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use raas_http::ForwardProxies;
@@ -40,11 +40,26 @@ pub async fn serve(
     options: Options,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
+    serve_and_tell(listener, sites, options, || {}, shutdown).await
+}
+
+/// Like [`serve`], and calls `ready` when the sites are loaded, before the first connection is accepted.
+///
+/// # Errors
+/// As those of [`serve`].
+pub async fn serve_and_tell(
+    listener: TcpListener,
+    sites: impl SiteSource,
+    options: Options,
+    ready: impl FnOnce() + Send,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
     let mut shutdown = pin!(shutdown);
     let server = tokio::select! {
         server = Server::start(&listener, sites, &options) => server?,
         () = &mut shutdown => return Ok(()),
     };
+    ready();
     accept::serve_clients(listener, Arc::clone(&server.connections), &options, shutdown).await;
     server.finish().await;
     Ok(())
@@ -79,6 +94,7 @@ impl Server {
             throttle: Throttle::new(options.guess_limit),
             public_url: options.public_url.clone(),
             first_request: options.first_request,
+            is_started: AtomicBool::new(false),
             is_stopping: AtomicBool::new(false),
             lost_log_lines: Arc::clone(&options.lost_log_lines),
         });
@@ -86,14 +102,16 @@ impl Server {
             tasks.push(start_acme(acme, tls, &state, &options.forward_proxies).await?);
         }
         tasks.push(BackgroundTask::spawn(count_pulls(Arc::clone(&state))));
-        let watcher = load::load(&state, sites, options).await?;
-        tasks.push(BackgroundTask::spawn(keep_up(watcher, Arc::clone(&state), options.poll)));
+        // Before the sites: operators must see a server that waits for a bucket.
         if let Some(listener) = options.metrics.clone() {
             let (state, header_timeout) = (Arc::clone(&state), options.header_timeout);
             tasks.push(BackgroundTask::spawn(async move {
                 operators::serve_operators(&listener, state, header_timeout).await;
             }));
         }
+        let watcher = load::load(&state, sites, options).await?;
+        state.is_started.store(true, Ordering::Relaxed);
+        tasks.push(BackgroundTask::spawn(keep_up(watcher, Arc::clone(&state), options.poll)));
         let connections = Arc::new(Connections {
             state,
             tls,

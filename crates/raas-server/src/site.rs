@@ -1,6 +1,6 @@
 //! Sites: what a vendor publishes, where the bytes are, and who may read them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,6 +39,12 @@ pub struct SiteConfig {
     pub metadata: Metadata,
     /// Where the objects are.
     pub bucket: Bucket,
+    /// Whether the source of the site knows that its metadata cannot be read now. Until the metadata was read once, the
+    /// site is not loaded: it answers 503, since a 404 would say that nothing is published.
+    pub is_unreadable: bool,
+    /// Whether the source of the site knows that its files are gone. An existing site keeps its last metadata,
+    /// unless that has no repository. No new site begins while its files are gone.
+    pub is_gone: bool,
     /// A file of users, as `htpasswd -B` writes it. Users may read protected repositories.
     pub users: Option<PathBuf>,
     /// Another issuer of tokens for protected repositories.
@@ -61,6 +67,8 @@ impl SiteConfig {
             hosts: Vec::new(),
             metadata,
             bucket,
+            is_unreadable: false,
+            is_gone: false,
             users: None,
             issuer: None,
             client_ca: None,
@@ -68,6 +76,16 @@ impl SiteConfig {
             proxy_rules: None,
             crane: None,
         }
+    }
+
+    /// Whether both sites admit the same visitors, besides the customers that a publication names.
+    pub(crate) fn has_users_of(&self, other: &Self) -> bool {
+        self.access() == other.access()
+    }
+
+    /// The site without its users, its token issuer and its client certificates.
+    pub(crate) fn without_users(self) -> Self {
+        Self { users: None, issuer: None, client_ca: None, client_entitlements: false, ..self }
     }
 
     /// The configured sources of the site's access policy.
@@ -108,7 +126,7 @@ pub enum Bucket {
     Redirect(Origin),
     /// The server fetches the bytes from this origin and passes them on.
     Proxy(Origin),
-    /// There is no bucket: documents name the URL of everything, as those of a legacy Crane do.
+    /// There is no bucket: the documents name the URL of all content, as the documents of a legacy Crane do.
     Nowhere,
 }
 
@@ -121,6 +139,13 @@ pub trait SiteSource: Send + Sync + 'static {
     /// # Errors
     /// The sites cannot be read. The server keeps the sites that it has.
     fn sites(&self) -> io::Result<Vec<SiteConfig>>;
+
+    /// The configured vendors that cannot be served as they are configured, each with the reason: they are no sites, or have the
+    /// site of an earlier configuration. The source logs the reasons. The server shows them to operators. A name may be that of
+    /// a section which names no vendor.
+    fn refused(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
 }
 
 /// A fixed list of sites.
@@ -200,6 +225,16 @@ pub(crate) struct Site {
 }
 
 impl Site {
+    /// Whether the served metadata was the newest when it was last looked for.
+    pub(crate) fn is_current(&self) -> bool {
+        self.health.as_ref().map_or_else(|| self.stats.is_current(), |health| health.is_current())
+    }
+
+    /// The time since the served metadata was last confirmed to be the newest.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        self.health.as_ref().map_or_else(|| self.stats.age(), |health| health.age())
+    }
+
     /// Where an object of a repository is.
     pub(crate) fn locate(
         &self,
@@ -231,14 +266,18 @@ pub(crate) struct Snapshot {
     pub(crate) sites: Vec<Site>,
     /// The index of the site for each host.
     pub(crate) hosts: HashMap<HostName, usize>,
+    /// The configured vendors that cannot be served as they are configured, each with the reason.
+    pub(crate) refused: BTreeMap<String, String>,
+    /// Whether the list of sites cannot be read. The sites are those of the last list.
+    pub(crate) is_list_unreadable: bool,
 }
 
 impl Snapshot {
     /// The site for the host that a client names.
     ///
     /// A site's own hosts and `<vendor>.localhost` lead to exactly that site. Every other host leads to the only site,
-    /// if there is only one. `<vendor>.localhost` of another vendor never does: a server that has one site for a while
-    /// must not answer for the vendors that are missing.
+    /// if it is the only configured one. `<vendor>.localhost` of another vendor never does: a server that has one site for a
+    /// while must not answer for the vendors that are missing.
     pub(crate) fn site_for_host(&self, host: Option<&str>) -> Option<&Site> {
         let sites = self.sites.as_slice();
         if let Some(name) = host.and_then(host::without_port) {
@@ -252,8 +291,42 @@ impl Snapshot {
             }
         }
         match sites {
-            [only] => Some(only),
+            [only] if self.missing().next().is_none() => Some(only),
             _ => None,
         }
+    }
+
+    /// Whether a host without a site may be that of a refused vendor. Hosts other than `<vendor>.localhost` may be anybody's.
+    pub(crate) fn may_be_refused(&self, host: Option<&str>) -> bool {
+        let name = host.and_then(host::without_port).map(host::lower);
+        match name.as_deref().and_then(host::vendor_label) {
+            Some(label) => self.missing().any(|missing| missing == label),
+            None => self.missing().next().is_some(),
+        }
+    }
+
+    /// The refused vendors that have no site.
+    pub(crate) fn missing(&self) -> impl Iterator<Item = &str> {
+        let is_served =
+            |name: &str| self.sites.binary_search_by(|site| site.vendor.as_str().cmp(name)).is_ok();
+        self.refused.keys().map(String::as_str).filter(move |name| !is_served(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_compared_and_can_be_left_out() {
+        let none = SiteConfig::new("acme".parse().unwrap(), Metadata::Folder("/m".into()), Bucket::Nowhere);
+        let with_users = SiteConfig { users: Some("users".into()), ..none.clone() };
+        let with_authority = SiteConfig { client_ca: Some("ca".into()), ..none.clone() };
+        for one in [&with_users, &with_authority] {
+            assert!(one.has_users_of(one) && !one.has_users_of(&none) && !none.has_users_of(one));
+            assert!(one.clone().without_users().has_users_of(&none));
+        }
+        let elsewhere = SiteConfig { metadata: Metadata::Folder("/n".into()), ..with_users.clone() };
+        assert!(with_users.has_users_of(&elsewhere));
     }
 }

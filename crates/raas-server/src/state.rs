@@ -36,6 +36,8 @@ pub(crate) struct ServerState {
     /// How long a client may take after the shutdown to send the first request of its connection. A client that has
     /// just connected does not repeat its first request on another connection.
     pub(crate) first_request: Duration,
+    /// Whether the sites were loaded for the first time, or the wait for them has ended.
+    pub(crate) is_started: AtomicBool,
     /// Whether the server was told to stop. It may still accept connections for a while.
     pub(crate) is_stopping: AtomicBool,
     /// The lines of the log that were lost.

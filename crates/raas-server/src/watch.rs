@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ mod snapshots;
 
 use folder::{Layout, MetadataFolder};
 pub(crate) use slots::UnpackingSlots;
+use snapshots::Begin;
 
 /// Polls all sites forever, and swaps the snapshot when something has changed.
 pub(crate) async fn keep_up<S: SiteSource>(
@@ -69,6 +71,8 @@ pub(crate) struct WatchContext {
     pub(crate) client: Arc<HttpClient>,
     /// How often a bucket is asked.
     pub(crate) every: Duration,
+    /// How often a bucket of a vendor with customers is asked.
+    pub(crate) every_with_customers: Duration,
     /// The runtime of the tasks.
     pub(crate) runtime: Handle,
     /// Limits how many parts are unpacked at once. A large server that starts then leaves processors and memory to the
@@ -78,6 +82,8 @@ pub(crate) struct WatchContext {
     pub(crate) site_memory: u64,
     /// Whether a pointer to an earlier publication is followed.
     pub(crate) allow_rollback: bool,
+    /// The folder for what the server knows of earlier runs.
+    pub(crate) state: Option<PathBuf>,
     /// Notified when a bucket has a new catalog.
     pub(crate) changed: Arc<Notify>,
     /// The secret of the server's own tokens.
@@ -100,15 +106,46 @@ pub(crate) struct Watcher<S> {
     last_error: Option<String>,
     /// The hosts that several sites have. Each is logged once.
     claimed: BTreeSet<HostName>,
+    /// The configured vendors that could not be served as they are configured at the last poll, with the reasons.
+    refused: BTreeMap<String, String>,
 }
 
 /// A site, and the state of its metadata and access policy.
 struct WatchedSite {
+    /// The configuration as the source says it.
+    wanted: SiteConfig,
+    /// The configuration that is served: as `wanted`, but with the earlier place while `next` is there.
     config: SiteConfig,
     metadata: FollowedMetadata,
+    /// The place of `wanted`, until it was read for the first time.
+    next: Option<NextPlace>,
     access: AccessPolicy,
+    /// Whether the log has that the files of the site are gone.
+    is_gone_logged: bool,
     /// Lives as long as the site, across changes of its configuration.
     redirected: Arc<RedirectCounters>,
+}
+
+/// The new place of a site's metadata and objects. A wrong name in a configuration must not replace a good site.
+struct NextPlace {
+    metadata: FollowedMetadata,
+    /// Whether the log has that the place cannot be read.
+    is_failure_logged: bool,
+}
+
+impl NextPlace {
+    /// Why the place is not served yet, if it was tried.
+    fn failure(&self) -> Option<String> {
+        let health = self.metadata.health()?;
+        let reason = match (health.was_tried(), health.lacks_pointer()) {
+            (false, _) => return None,
+            (true, true) => "it has no `_metadata/current`".to_owned(),
+            (true, false) => self.metadata.stats().problem()?,
+        };
+        Some(format!(
+            "its new place is not served: {reason}; the server serves the place of the earlier configuration"
+        ))
+    }
 }
 
 /// The metadata of a site.
@@ -125,7 +162,8 @@ enum FollowedMetadata {
 }
 
 impl FollowedMetadata {
-    fn begin(metadata: &Metadata, context: &WatchContext, after: Duration) -> Self {
+    fn begin(config: &SiteConfig, context: &WatchContext, begin: Begin) -> Self {
+        let (vendor, metadata) = (&config.vendor, &config.metadata);
         let stats = LoadStats::new(context.site_memory);
         match metadata {
             Metadata::Folder(folder) => {
@@ -137,8 +175,9 @@ impl FollowedMetadata {
             }
             Metadata::Snapshots(origin) => {
                 let health = Arc::new(MetadataHealth::new(stats));
+                let (vendor, origin) = (vendor.clone(), origin.clone());
                 let following =
-                    snapshots::follow(context.clone(), origin.clone(), Arc::clone(&health), after);
+                    snapshots::follow(context.clone(), vendor, origin, Arc::clone(&health), begin);
                 FollowedMetadata::Snapshots { health, task: context.runtime.spawn(following), seen: None }
             }
         }
@@ -166,6 +205,19 @@ impl FollowedMetadata {
             FollowedMetadata::Folder(folder) => Some(folder.catalog()),
             FollowedMetadata::Snapshots { seen, .. } => seen.clone(),
         }
+    }
+
+    /// Whether the metadata was read at some time.
+    fn is_read(&self) -> bool {
+        match self {
+            FollowedMetadata::Folder(folder) => folder.is_read(),
+            FollowedMetadata::Snapshots { seen, .. } => seen.is_some(),
+        }
+    }
+
+    /// Whether the metadata was read and there is a publication.
+    fn is_published(&self) -> bool {
+        self.is_read() && self.health().is_none_or(|health| !health.lacks_pointer())
     }
 
     fn stats(&self) -> Arc<LoadStats> {
@@ -202,9 +254,110 @@ fn warn_of_missing_folders(config: &SiteConfig) {
     }
 }
 
+impl WatchedSite {
+    fn new(config: SiteConfig, metadata: FollowedMetadata) -> Self {
+        Self {
+            wanted: config.clone(),
+            config,
+            metadata,
+            next: None,
+            access: AccessPolicy::default(),
+            is_gone_logged: false,
+            redirected: Arc::default(),
+        }
+    }
+
+    /// The site with another configuration. `begin` begins to follow the metadata of a configuration.
+    ///
+    /// A site with publications keeps its place until the new one was read and has a publication: the new one may be
+    /// misspelt. The hosts change at once. The old place's protected repositories were never meant for the users of another
+    /// access policy, and a new policy may be stricter: if the policy changes too, nobody may see them until the new
+    /// place is served.
+    fn with(self, wanted: SiteConfig, begin: impl FnOnce(&SiteConfig) -> FollowedMetadata) -> Self {
+        if wanted.metadata == self.config.metadata {
+            return Self { config: wanted.clone(), wanted, next: None, ..self };
+        }
+        let (vendor, place) = (&wanted.vendor, wanted.metadata.display_name());
+        if !self.metadata.is_published() {
+            tracing::info!(%vendor, metadata = place, "new place of a site");
+            let metadata = begin(&wanted);
+            return Self { config: wanted.clone(), wanted, metadata, next: None, ..self };
+        }
+        let next = match self.next {
+            Some(next) if self.wanted.metadata == wanted.metadata => next,
+            _ => {
+                let serves = self.config.metadata.display_name();
+                tracing::info!(%vendor, metadata = place, serves, "reading the new place of a site");
+                NextPlace { metadata: begin(&wanted), is_failure_logged: false }
+            }
+        };
+        let keeps_users = wanted.has_users_of(&self.config);
+        if !keeps_users {
+            tracing::warn!(
+                %vendor,
+                "the access policy changes with the place: nobody may see protected repositories until the new place is served"
+            );
+        }
+        let admitted = if keeps_users { wanted.clone() } else { wanted.clone().without_users() };
+        let config = SiteConfig {
+            metadata: self.config.metadata,
+            bucket: self.config.bucket,
+            proxy_rules: self.config.proxy_rules,
+            crane: self.config.crane,
+            ..admitted
+        };
+        Self { config, wanted, next: Some(next), ..self }
+    }
+
+    /// Serves the new place if it was read. Returns whether it does.
+    fn take_next_place(&mut self) -> bool {
+        let Some(mut next) = self.next.take() else { return false };
+        next.metadata.poll();
+        let vendor = &self.wanted.vendor;
+        if next.metadata.is_published() {
+            tracing::info!(%vendor, metadata = self.wanted.metadata.display_name(), "serving the new place of a site");
+            (self.config, self.metadata) = (self.wanted.clone(), next.metadata);
+            return true;
+        }
+        if let Some(reason) = next.failure()
+            && !next.is_failure_logged
+        {
+            let (metadata, serves) =
+                (self.wanted.metadata.display_name(), self.config.metadata.display_name());
+            tracing::error!(%vendor, metadata, serves, reason, "cannot serve the new place of a site");
+            next.is_failure_logged = true;
+        }
+        self.next = Some(next);
+        false
+    }
+
+    /// Whether the metadata was read and has no repository.
+    fn publishes_nothing(&self) -> bool {
+        let is_empty = |catalog: Arc<Catalog>| catalog.repository_count() == 0;
+        self.metadata.is_read() && self.metadata.catalog().is_some_and(is_empty)
+    }
+
+    /// Logs once that the files of the site are gone.
+    fn log_if_gone(&mut self) {
+        let vendor = &self.config.vendor;
+        if self.config.is_gone && !self.is_gone_logged {
+            tracing::error!(
+                %vendor,
+                metadata = self.config.metadata.display_name(),
+                "the files of a vendor are gone; the server serves what it last read of them until they are back or the \
+                 server is started again"
+            );
+        } else if !self.config.is_gone && self.is_gone_logged {
+            tracing::info!(%vendor, "the files of a vendor are back");
+        }
+        self.is_gone_logged = self.config.is_gone;
+    }
+}
+
 impl<S: SiteSource> Watcher<S> {
     pub(crate) fn new(source: Arc<S>, context: WatchContext) -> Self {
-        Self { source, context, sites: BTreeMap::new(), last_error: None, claimed: BTreeSet::new() }
+        let (sites, claimed) = (BTreeMap::new(), BTreeSet::new());
+        Self { source, context, sites, last_error: None, claimed, refused: BTreeMap::new() }
     }
 
     /// Loads all sites for the first time.
@@ -221,21 +374,34 @@ impl<S: SiteSource> Watcher<S> {
 
     /// Polls all sites. Returns a snapshot if something has changed.
     pub(crate) fn poll(&mut self) -> Option<Snapshot> {
-        match self.source.sites() {
-            Ok(configs) => {
-                self.last_error = None;
-                self.update(configs).then(|| self.snapshot())
-            }
+        let (configs, error) = match self.source.sites() {
+            Ok(configs) => (configs, None),
             Err(error) => {
-                let last_error = error.to_string();
-                if self.last_error.as_ref() != Some(&last_error) {
-                    tracing::error!(%error, "cannot read the list of sites; keeping the last one");
-                    self.last_error = Some(last_error);
-                }
-                let configs = self.sites.values().map(|site| site.config.clone()).collect();
-                self.update(configs).then(|| self.snapshot())
+                (self.sites.values().map(|site| site.wanted.clone()).collect(), Some(error.to_string()))
             }
+        };
+        let before = std::mem::replace(&mut self.last_error, error);
+        match (&before, &self.last_error) {
+            (_, Some(error)) if before.as_ref() != Some(error) => {
+                tracing::error!(error, "cannot read the list of sites; keeping the last one");
+            }
+            (Some(_), None) => tracing::info!("the list of sites can be read again"),
+            _ => {}
         }
+        let mut changed = before.is_some() != self.last_error.is_some();
+        changed |= self.update(configs);
+        changed |= self.refusals() != self.refused;
+        changed.then(|| self.snapshot())
+    }
+
+    /// The configured vendors that are not served as they are configured, with the reasons.
+    fn refusals(&self) -> BTreeMap<String, String> {
+        let mut refused = self.source.refused();
+        for (vendor, site) in &self.sites {
+            let failure = site.next.as_ref().and_then(NextPlace::failure);
+            refused.extend(failure.map(|reason| (vendor.to_string(), reason)));
+        }
+        refused
     }
 
     fn update(&mut self, configs: Vec<SiteConfig>) -> bool {
@@ -246,24 +412,34 @@ impl<S: SiteSource> Watcher<S> {
             if self.sites.contains_key(&config.vendor) {
                 continue;
             }
-            let mut site = match before.remove(&config.vendor) {
+            let earlier = before.remove(&config.vendor);
+            if config.is_gone && earlier.as_ref().is_none_or(WatchedSite::publishes_nothing) {
+                before.extend(earlier.map(|site| (config.vendor, site)));
+                continue;
+            }
+            let mut begin = |config: &SiteConfig, meanwhile| {
+                let begin = Begin { after: STAGGER * started, meanwhile };
+                let metadata = FollowedMetadata::begin(config, &self.context, begin);
+                started += u32::from(metadata.health().is_some());
+                metadata
+            };
+            let mut site = match earlier {
                 // An equal configuration may have caches, such as signing keys. The old one keeps them.
-                Some(site) if site.config == config => site,
-                Some(site) if site.config.metadata == config.metadata => {
+                Some(site) if site.wanted == config => site,
+                Some(site) => {
                     changed = true;
-                    WatchedSite { config, ..site }
+                    site.with(config, |config| begin(config, "the place of the earlier configuration"))
                 }
-                other => {
+                None => {
                     tracing::info!(vendor = %config.vendor, metadata = config.metadata.display_name(), "new site");
                     warn_of_missing_folders(&config);
                     changed = true;
-                    let metadata =
-                        FollowedMetadata::begin(&config.metadata, &self.context, STAGGER * started);
-                    started += u32::from(metadata.health().is_some());
-                    let redirected = other.map(|site| site.redirected).unwrap_or_default();
-                    WatchedSite { config, metadata, access: AccessPolicy::default(), redirected }
+                    let metadata = begin(&config, "nothing");
+                    WatchedSite::new(config, metadata)
                 }
             };
+            site.log_if_gone();
+            changed |= site.take_next_place();
             changed |= site.metadata.poll();
             changed |= site.access.follow(site.config.access(), &self.context.token_key);
             self.sites.insert(site.config.vendor.clone(), site);
@@ -284,12 +460,18 @@ impl<S: SiteSource> Watcher<S> {
             })),
             proxy_rules: site.config.proxy_rules.clone(),
             crane: site.config.crane.clone(),
-            catalog: site.metadata.catalog(),
+            catalog: site
+                .metadata
+                .catalog()
+                .filter(|_| !site.config.is_unreadable || site.metadata.is_read()),
             health: site.metadata.health().cloned(),
             stats: site.metadata.stats(),
             redirected: Arc::clone(&site.redirected),
         };
-        Snapshot { sites: self.sites.values().map(site).collect(), hosts: self.hosts() }
+        let sites = self.sites.values().map(site).collect();
+        self.refused = self.refusals();
+        let (refused, is_list_unreadable) = (self.refused.clone(), self.last_error.is_some());
+        Snapshot { sites, hosts: self.hosts(), refused, is_list_unreadable }
     }
 
     /// The index of the site for each host.

@@ -9,7 +9,7 @@ use raas_http::{Agent, AgentOptions, ClientError, ClientOptions, ForwardProxies,
 
 /// How long an answer may take to begin.
 const ANSWER: Duration = Duration::from_secs(20);
-/// How long an answer may take that is only good to know, and how long a connection.
+/// How long a connection may take to be made, and how long an answer may take that the caller can do without.
 const IMPATIENT: Duration = Duration::from_secs(5);
 /// How long an archive may take to begin: a server may have to make it first.
 const ARCHIVE: Duration = Duration::from_secs(60);
@@ -18,7 +18,7 @@ const ARCHIVE: Duration = Duration::from_secs(60);
 /// that is silent. An answer is no error, whatever its status.
 ///
 /// # Errors
-/// A variable of the environment names a proxy that is none.
+/// A variable of the environment names an invalid proxy.
 pub fn agent() -> Result<Agent, Failure> {
     static AGENT: OnceLock<Result<Agent, ProxyError>> = OnceLock::new();
     shared(&AGENT, ANSWER).map_err(|error| {
@@ -27,7 +27,7 @@ pub fn agent() -> Result<Agent, Failure> {
     })
 }
 
-/// As [`agent`], but a server that does not answer soon is given up: for questions whose answer is only good to know.
+/// As [`agent`], but it gives up soon on a server that does not answer: for answers that the caller can do without.
 ///
 /// # Errors
 /// As for [`agent`].
@@ -45,7 +45,7 @@ pub type Download = (Box<dyn Read + Send>, Option<u64>);
 /// Why a download did not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
-    /// A variable of the environment names a proxy that is none.
+    /// A variable of the environment names an invalid proxy.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
     /// There is no answer.

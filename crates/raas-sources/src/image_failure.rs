@@ -39,7 +39,7 @@ pub fn image_failure(error: ImageError) -> Failure {
     }
 }
 
-/// The error of a registry in the error of reading an image from it, which says more.
+/// The registry's error that lies within an error of reading an image. It says more than the outer error.
 fn of_registry(error: ImageError) -> Result<RegistryError, ImageError> {
     if let ImageError::Read { source, .. } = &error
         && let Some(registry) = source.get_ref().and_then(|inner| inner.downcast_ref::<RegistryError>())

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! federation ──▶ registry ──▶ http, credentials, image_failure ──▶ registry_error
-//! pulp ─────────────┘
+//! pulp ─────────────┘        └ location
 //! ```
 //!
 //! The crate knows neither the record nor the storage: it finds and reads, and never stores.
@@ -11,8 +11,10 @@ pub mod credentials;
 pub mod federation;
 pub mod http;
 mod image_failure;
+mod location;
 pub mod pulp;
 pub mod registry;
 mod registry_error;
 
 pub use image_failure::image_failure;
+pub use location::LocationReader;

@@ -40,7 +40,7 @@ pub struct PulpSettings {
     pub domain: Option<String>,
     /// The base paths under which an image may be, the first that exists counts. `{isv}` and `{image}` stand for the names.
     pub base_paths: Vec<String>,
-    /// Whether Katello, Satellite or Foreman stands before Pulp. Its REST API is not asked.
+    /// Whether Katello, Satellite or Foreman stands before Pulp. Then raas sends no requests to Pulp's REST API.
     pub katello: bool,
     /// The folder on the server where exports go.
     pub export_path: Option<String>,
@@ -299,7 +299,8 @@ impl PulpSettings {
         })
     }
 
-    /// Katello keeps Pulp's REST API to itself, so nothing tells whether a repository is private: it is taken for private.
+    /// Katello lets no client use Pulp's REST API, so raas cannot know whether a repository is private, and takes it
+    /// for private.
     fn behind_katello(&self, base_paths: &[RepositoryName]) -> Result<PulpRepository, Failure> {
         let [base_path] = base_paths else {
             return Err(Failure::new(Kind::Usage, "`katello` of [pulpserver] needs one `base_path`")

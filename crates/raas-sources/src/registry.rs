@@ -29,7 +29,7 @@ mod upload;
 mod url;
 
 pub use crate::credentials::{Login, PasswordLogin};
-pub use crate::registry_error::RegistryError;
+pub use crate::registry_error::{RegistryError, said};
 pub use address::RegistryAddress;
 pub use authorization::LoginSource;
 pub use challenge::Challenge;
@@ -37,6 +37,7 @@ pub(crate) use challenge::escaped;
 pub use client::Client;
 pub(crate) use connection::{Connection, Document, JSON, Payload, Repeat, Request};
 pub use connection::{RemoteOptions, Transport};
+pub use hosts::certificate_folders;
 pub use image::{ReadOptions, WantedAttachments, WantedImages, read_images};
 pub use pages::TagList;
 pub use patience::Patience;

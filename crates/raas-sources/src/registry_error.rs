@@ -153,7 +153,8 @@ fn tls_hint(host: &str, fault: TlsFault) -> String {
             "give --src-plain-http if the registry speaks http without TLS, or correct the port".into()
         }
         TlsFault::ClientCertificate => format!(
-            "put the client's certificate and key into /etc/containers/certs.d/{host}/client.cert and client.key"
+            "put the client's certificate and key into /etc/containers/certs.d/{host}/client.cert and client.key, or for \
+             Pulp, set `client_certificate` and `client_key` in [pulpserver]"
         ),
         TlsFault::Other => format!("look at it with `openssl s_client -connect {host}`"),
     }
@@ -169,13 +170,13 @@ impl From<RegistryError> for Failure {
 /// none.
 ///
 /// Source: OCI distribution-spec 1.1, "Error Codes"; for Pulp's REST API, the answers of pulpcore 3.123.
-pub(crate) fn said(body: &[u8]) -> String {
+pub fn said(body: &[u8]) -> String {
     let words = serde_json::from_slice(body).map_or_else(|_| Vec::new(), |body| words(&body));
     if words.is_empty() { String::new() } else { format!(": it says {}", legible(&words.join(", "))) }
 }
 
-/// The words in `{"errors": [{"code", "message"}]}`, `{"errors": [text]}`, `{"detail": text}`, `{"error_message": text}` of
-/// Pulp 2, `{field: [text]}` and `[text]`.
+/// The words in `{"errors": [{"code", "message"}]}`, `{"errors": [text]}`, `{"detail": text}`, `{"details": text}` of Docker Hub's
+/// token server, `{"error_message": text}` of Pulp 2, `{field: [text]}` and `[text]`.
 fn words(body: &Value) -> Vec<String> {
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let first = |list: &Value| list.as_array().and_then(|list| list.first()).cloned();
@@ -186,7 +187,8 @@ fn words(body: &Value) -> Vec<String> {
                 ["code", "message"].iter().filter_map(|key| text(error.get(*key)?)).collect()
             }
             Some(other) => text(&other).into_iter().collect(),
-            None => match keys.get("detail").or(keys.get("error_message")).and_then(text) {
+            None => match ["detail", "details", "error_message"].iter().find_map(|key| text(keys.get(*key)?))
+            {
                 Some(detail) => vec![detail],
                 None => keys
                     .iter()
@@ -230,6 +232,7 @@ mod tests {
         assert_eq!(said(br#"{"errors":[{"code":1}]}"#), "");
         for (body, words) in [
             (r#"{"detail":"Not found."}"#, ": it says Not found."),
+            (r#"{"details":"incorrect password"}"#, ": it says incorrect password"),
             (r#"{"errors":["Invalid Filter: 'nmae'"]}"#, ": it says Invalid Filter: 'nmae'"),
             (r#"{"name":["This field must be unique."]}"#, ": it says name: This field must be unique."),
             (

@@ -319,6 +319,11 @@ impl State {
 
 /// The next request. Its head and body have been read.
 fn read_request(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Head>> {
+    /// The first byte of a TLS connection.
+    const HANDSHAKE: u8 = 22;
+    if reader.fill_buf()?.first() == Some(&HANDSHAKE) {
+        return Ok(None);
+    }
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);

@@ -16,6 +16,7 @@ pub mod pulp2_server;
 pub mod pulp3;
 pub mod registry;
 pub mod s3;
+pub mod schema;
 pub mod snapshot;
 pub mod tar;
 

@@ -168,7 +168,9 @@ impl State {
             Some(("manifests", reference)) => {
                 let tagged = locked(&self.tags).get(reference).map(ToString::to_string);
                 let digest = tagged.unwrap_or_else(|| reference.to_owned());
+                let known = asked.headers.get("if-none-match").map(|known| known.trim_matches('"'));
                 match locked(&self.manifests).get(&digest) {
+                    Some(_) if known == Some(digest.as_str()) => Reply::new(304, ""),
                     Some((media_type, bytes)) => Reply::new(200, bytes.clone())
                         .with("Content-Type", media_type)
                         .with("Docker-Content-Digest", digest),

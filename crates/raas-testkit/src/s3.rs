@@ -137,6 +137,11 @@ impl Server {
         self.state().heeds_conditions = heeds;
     }
 
+    /// Refuses requests without a signature, unless the bucket has a policy.
+    pub fn refuse_everybody(&self) {
+        self.state().refuses_everybody = true;
+    }
+
     /// Makes all unfinished uploads older by this time.
     pub fn age(&self, by: Duration) {
         self.state().age(by);

@@ -62,6 +62,113 @@ fn every_alert_has_a_section_in_the_runbook() {
     assert_eq!(alerts, sections);
 }
 
+#[test]
+fn every_alert_names_its_section_of_the_runbook() {
+    let rules = fs::read_to_string(root().join("deploy/prometheus/raas.rules.yml")).unwrap();
+    let anchors = headings(&fs::read_to_string(root().join("docs/runbook.md")).unwrap());
+    let mut checked = 0;
+    for alert in rules.split("- alert: ").skip(1) {
+        let name = alert.lines().next().unwrap();
+        let url = alert.lines().find_map(|line| line.trim().strip_prefix("runbook_url: "));
+        let url = url.unwrap_or_else(|| panic!("{name} has no `runbook_url`")).trim_matches('"');
+        let (page, anchor) = url.split_once('#').unwrap_or_else(|| panic!("{name}: {url} names no section"));
+        assert!(page.ends_with("/docs/runbook.md"), "{name}: {url}");
+        assert!(anchors.contains(anchor) && anchor == name.to_lowercase(), "{name}: {url}");
+        checked += 1;
+    }
+    assert!(checked > 5, "{checked}");
+}
+
+#[test]
+fn the_runbook_has_a_section_for_every_trouble() {
+    let runbook = fs::read_to_string(root().join("docs/runbook.md")).unwrap();
+    let found = headings(&runbook);
+    for trouble in [
+        "a-bad-image-was-published",
+        "a-home-is-lost",
+        "a-machine-died-while-it-published",
+        "something-is-damaged-or-missing",
+        "a-key-or-password-is-leaked",
+        "a-clock-is-wrong",
+        "a-disk-is-full",
+        "the-bucket-does-not-answer",
+        "a-source-does-not-answer",
+        "a-client-reports-an-error",
+        "a-push-fails",
+    ] {
+        assert!(found.contains(trouble), "{trouble}");
+    }
+    // The exit codes are those of the command line.
+    let commands = fs::read_to_string(root().join("docs/cli.md")).unwrap();
+    let (_, codes) = commands.split_once("## Exit codes").unwrap();
+    let codes = codes.lines().take_while(|line| !line.starts_with("## "));
+    let codes = codes.filter_map(|row| row.strip_prefix("| ")?.split([' ', ',']).next()?.parse::<u8>().ok());
+    for code in codes.filter(|code| *code > 0) {
+        let has = |line: &str| {
+            line.starts_with('|') && line.split(['|', ' ', ',']).any(|word| word == code.to_string())
+        };
+        assert!(runbook.lines().any(has), "exit code {code}");
+    }
+}
+
+#[test]
+fn the_site_has_every_page_once() {
+    let docs = root().join("docs");
+    let summary = fs::read_to_string(docs.join("SUMMARY.md")).unwrap();
+    let mut listed: Vec<&str> = links(&summary).collect();
+    let count = listed.len();
+    listed.sort_unstable();
+    listed.dedup();
+    assert_eq!(listed.len(), count, "a page is listed twice");
+    let pages = in_folder(docs.clone()).chain(in_folder(docs.join("json")));
+    let pages = pages.filter(|path| path.extension().is_some_and(|end| end == "md"));
+    let pages = pages.map(|path| path.strip_prefix(&docs).unwrap().to_str().unwrap().to_owned());
+    let unlisted: Vec<String> =
+        pages.filter(|page| page != "SUMMARY.md" && !listed.contains(&page.as_str())).collect();
+    assert!(unlisted.is_empty(), "docs/SUMMARY.md does not have {unlisted:?}");
+}
+
+#[test]
+fn a_page_links_only_to_what_the_site_has() {
+    // deploy/site.sh puts these into the site.
+    let on_site = |path: &Path| {
+        let mut parts = path.components().map(|part| part.as_os_str().to_str().unwrap());
+        match (parts.next(), parts.next()) {
+            (Some("docs" | "deploy" | "examples"), Some(_)) | (Some("LICENSE"), None) => true,
+            (Some(name), None) => name.ends_with(".md"),
+            _ => false,
+        }
+    };
+    let root = fs::canonicalize(root()).unwrap();
+    for document in documents() {
+        for target in links(&fs::read_to_string(&document).unwrap()) {
+            let path = target.split('#').next().unwrap();
+            let file = document.parent().unwrap().join(path);
+            let Ok(file) = fs::canonicalize(&file) else { continue };
+            let is_here = path.is_empty() || on_site(file.strip_prefix(&root).unwrap());
+            assert!(is_here, "{}: {target} is not on the site", document.display());
+        }
+    }
+}
+
+#[test]
+fn every_page_says_first_for_whom_it_is() {
+    const READERS: [&str; 6] = ["operator", "vendor", "customer", "engineer", "everybody", "somebody"];
+    for document in
+        documents().into_iter().filter(|path| path.components().any(|part| part.as_os_str() == "docs"))
+    {
+        if document.ends_with("SUMMARY.md") {
+            continue;
+        }
+        let text = fs::read_to_string(&document).unwrap();
+        let mut paragraphs = text.split("\n\n");
+        let title = paragraphs.next().is_some_and(|line| line.starts_with("# "));
+        let first = paragraphs.next().unwrap_or_default().to_lowercase();
+        let has_reader = READERS.iter().any(|reader| first.contains(reader));
+        assert!(title && has_reader && !first.starts_with('#'), "{}: {first}", document.display());
+    }
+}
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -71,7 +178,8 @@ fn in_folder(folder: PathBuf) -> impl Iterator<Item = PathBuf> {
 }
 
 fn documents() -> Vec<PathBuf> {
-    let all = in_folder(root()).chain(in_folder(root().join("docs")));
+    let all =
+        in_folder(root()).chain(in_folder(root().join("docs"))).chain(in_folder(root().join("docs/json")));
     all.filter(|path| path.extension().is_some_and(|end| end == "md")).collect()
 }
 
@@ -83,7 +191,11 @@ fn links(text: &str) -> impl Iterator<Item = &str> {
 
 /// The headings of a document, as links name them.
 fn headings(text: &str) -> BTreeSet<String> {
-    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let mut is_in_block = false;
+    let headings = text.lines().filter(|line| {
+        is_in_block ^= line.starts_with("```");
+        !is_in_block && line.starts_with('#')
+    });
     let headings = headings.map(|line| line.trim_start_matches('#').trim().to_lowercase());
     let id = |heading: String| {
         let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));

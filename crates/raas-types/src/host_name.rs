@@ -26,7 +26,10 @@ pub enum HostNameError {
     )]
     Name(String),
     /// The name is `localhost` or below it, where each vendor has a name without being configured.
-    #[error("`{0}` is below `localhost`, where every vendor has its own name already")]
+    #[error(
+        "`{0}` is below `localhost`, where every vendor has its own name already: leave it out, or give another name or a \
+         loopback address such as 127.0.0.2"
+    )]
     Local(String),
 }
 

@@ -78,6 +78,12 @@ pub fn layer_packing(media_type: &str) -> Option<LayerPacking> {
     }
 }
 
+/// Whether a layer of this type must not be redistributed: clients fetch it from a URL in its manifest.
+pub fn is_nondistributable(media_type: &str) -> bool {
+    media_type.starts_with("application/vnd.docker.image.rootfs.foreign.")
+        || media_type.starts_with("application/vnd.oci.image.layer.nondistributable.")
+}
+
 /// Whether the text is a valid media type for a `Content-Type` header.
 ///
 /// Source: RFC 6838, section 4.2, `type-name "/" subtype-name`.

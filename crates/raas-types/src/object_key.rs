@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Digest, ImageId, Reference, RepositoryName, media_type};
+use crate::{Digest, ImageId, Reference, RepositoryName, StaticKey, media_type};
 
 /// A file of a Docker v1 image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,6 +87,8 @@ pub enum ObjectKey {
     },
     /// A publish lease: `_turns/<name>`
     PublishLease(String),
+    /// An object of a static registry, which lies in a place of its own and not in the vendor's bucket: `v2/…`
+    Static(StaticKey),
 }
 
 impl ObjectKey {
@@ -186,6 +188,7 @@ impl ObjectKey {
             | ObjectKey::Pointer => "application/json",
             ObjectKey::Snapshot(_) => "application/gzip",
             ObjectKey::Manifest { media_type, .. } => media_type,
+            ObjectKey::Static(key) => key.content_type(),
         }
     }
 
@@ -204,6 +207,8 @@ impl ObjectKey {
             | ObjectKey::TagsList(_)
             | ObjectKey::Signature { .. }
             | ObjectKey::Pointer => "no-cache",
+            ObjectKey::Static(key) if key.is_immutable() => "public, max-age=31536000, immutable",
+            ObjectKey::Static(_) => "no-cache",
             ObjectKey::Probe(_) | ObjectKey::PublishLease(_) => "no-store",
         }
     }
@@ -237,6 +242,7 @@ impl ObjectKey {
             ObjectKey::Pointer => out.write_str("_metadata/current"),
             ObjectKey::History { tip, digest } => write!(out, "{}{tip}-{}.pack", Self::RECORD, digest.hex()),
             ObjectKey::PublishLease(name) => write!(out, "{}{name}", Self::PUBLISH_LEASES),
+            ObjectKey::Static(key) => write!(out, "{key}"),
         }
     }
 

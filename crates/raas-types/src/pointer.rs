@@ -4,16 +4,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::crane::partition;
-use crate::{Digest, ObjectKey, VendorName};
+use crate::{Digest, ObjectKey, VendorName, null_as_default};
 
 /// The content of `_metadata/current`. The parts that it names never change; a publication replaces the pointer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pointer {
     /// The format of the pointer: [`Pointer::FORMAT`]. Older versions wrote none, which is read as 0.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub format: u32,
     /// The format of the parts: [`Pointer::PARTS_FORMAT`]. Older versions wrote none, which is read as 0.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub parts_format: u32,
     /// The commit of the record whose metadata the parts hold.
     pub revision: String,
@@ -26,11 +26,11 @@ pub struct Pointer {
     pub vendor: Option<VendorName>,
     /// The snapshot: archives, each with the files that [`partition::part_of`] gives it. Pointers of older versions
     /// named one archive of all files, which raas does not read any more; they have no parts.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Part>,
     /// The history of the record up to that commit: packs, each on top of those before it. Publishers read it, servers
     /// do not.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryPiece>,
     /// Keys that this raas does not know. A later version wrote them, and they stay.
     #[serde(flatten)]
@@ -96,13 +96,20 @@ impl Pointer {
         /// Read first, since a newer format may lack keys or have other types.
         #[derive(Deserialize)]
         struct Formats {
-            #[serde(default)]
+            #[serde(default, deserialize_with = "null_as_default")]
             format: u32,
-            #[serde(default)]
+            #[serde(default, deserialize_with = "null_as_default")]
             parts_format: u32,
             checksum: Option<Digest>,
         }
         let Formats { format, parts_format, checksum } = serde_json::from_slice(bytes)?;
+        // First, since a damaged number of a format is not a newer format. Every format computes the checksum in the
+        // same way. Older versions wrote none.
+        if let Some(checksum) = checksum
+            && !is_checksum_of(&checksum, bytes)
+        {
+            return Err(PointerError::Checksum);
+        }
         for (of, found, known) in
             [("pointer", format, Self::FORMAT), ("parts", parts_format, Self::PARTS_FORMAT)]
         {
@@ -110,15 +117,13 @@ impl Pointer {
                 return Err(PointerError::Newer { of, found, known });
             }
         }
-        // Older versions wrote no checksum.
-        if let Some(checksum) = checksum
-            && !is_checksum_of(&checksum, bytes)
-        {
-            return Err(PointerError::Checksum);
-        }
         let mut pointer: Self = serde_json::from_slice(bytes)?;
         // `digest` and `size` are keys of older versions, for the single archive that they named.
         pointer.unknown.retain(|key, _| !["checksum", "digest", "size"].contains(&key.as_str()));
+        // No version writes another key with a digest. So the name of `checksum` is damaged.
+        if checksum.is_none() && pointer.unknown.values().any(is_digest) {
+            return Err(PointerError::Checksum);
+        }
         let tips = pointer.history.iter().map(|piece| &piece.tip);
         if !tips.chain([&pointer.revision]).all(|id| is_commit(id)) {
             return Err(PointerError::Revision);
@@ -154,6 +159,10 @@ impl Pointer {
         };
         written(&Digest::of(&written(NO_CHECKSUM)).to_string())
     }
+}
+
+fn is_digest(value: &serde_json::Value) -> bool {
+    value.as_str().is_some_and(|text| text.parse::<Digest>().is_ok())
 }
 
 /// What stands for the checksum while it is computed.
@@ -257,12 +266,11 @@ mod tests {
     #[test]
     fn a_flipped_bit_in_any_byte_is_found() {
         let bytes = pointer().to_bytes();
-        for at in 0..bytes.len() {
+        for (at, bit) in (0..bytes.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
             let mut flipped = bytes.clone();
-            flipped[at] ^= 1 << (at % 8);
-            // A flip in the name of the key `checksum` makes it an unknown key, and a pointer without a checksum.
-            let text = String::from_utf8_lossy(&flipped);
-            assert!(Pointer::parse(&flipped).is_err() || !text.contains("\"checksum\""), "byte {at}: {text}");
+            flipped[at] ^= 1 << bit;
+            let error = Pointer::parse(&flipped).expect_err(&format!("bit {bit} of byte {at}"));
+            assert!(!matches!(error, PointerError::Newer { .. }), "bit {bit} of byte {at}: {error}");
         }
     }
 
@@ -291,6 +299,10 @@ mod tests {
                 format!("the format of the {of} is 2; this raas knows formats up to 1")
             );
         }
+        let text = String::from_utf8(Pointer { format: 2, ..pointer() }.to_bytes()).unwrap();
+        assert!(matches!(Pointer::parse(text.as_bytes()), Err(PointerError::Newer { found: 2, .. })));
+        let damaged = text.replace("\"sequence\": 3", "\"sequence\": 2");
+        assert!(matches!(Pointer::parse(damaged.as_bytes()), Err(PointerError::Checksum)));
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! index, all of them request the manifest of their platform next, by its digest. Each of these sequences is one pull
 //! of the tag. HEAD alone is a poll. Attachments of images and requests of mirrors are counted separately.
 //!
-//! A client is an address with a `User-Agent`: machines behind one address that run the same program count as one.
+//! A client is an address with a `User-Agent`, and with the customer if the request had a customer's key: machines of one
+//! customer behind one address that run the same program count as one.
 
 mod kind;
 mod recent;
@@ -37,6 +38,8 @@ pub struct Fetch<'a> {
     pub client: IpAddr,
     /// The client's `User-Agent`; empty if it sent none.
     pub user_agent: &'a str,
+    /// The customer whose key or token the request had; empty if it had none.
+    pub customer: &'a str,
     /// The vendor of the registry.
     pub vendor: &'a str,
     /// The repository.
@@ -96,7 +99,7 @@ pub struct Counter {
 impl Counter {
     /// Counts a request. The requests of one client should come in order.
     pub fn count<'a>(&mut self, fetch: &Fetch<'a>) -> Counted<'a> {
-        let who = (fetch.client, fetch.user_agent, fetch.vendor, fetch.repository);
+        let who = (fetch.client, fetch.user_agent, fetch.customer, fetch.vendor, fetch.repository);
         let visit = self.hasher.hash_one(who);
         match fetch.kind {
             Kind::Tags => {
@@ -163,14 +166,19 @@ mod tests {
         Digest::of(name.as_bytes())
     }
 
-    /// `HEAD` or `GET`, a kind, a tag or `@digest`, the tags of that digest.
     fn ask(counter: &mut Counter, at: u64, agent: &str, line: &str) -> String {
+        ask_as(counter, "", at, agent, line)
+    }
+
+    /// `HEAD` or `GET`, a kind, a tag or `@digest`, the tags of that digest.
+    fn ask_as(counter: &mut Counter, customer: &str, at: u64, agent: &str, line: &str) -> String {
         let words: Vec<&str> = line.split(' ').collect();
         let by_digest = words[2].strip_prefix('@');
         let fetch = Fetch {
             time: Utc::from_unix(1_000_000 + at),
             client: "192.0.2.1".parse().unwrap(),
             user_agent: agent,
+            customer,
             vendor: "acme",
             repository: "app",
             kind: Kind::from_name(words[1]).unwrap(),
@@ -242,6 +250,19 @@ mod tests {
         assert_eq!(ask(&mut counter, WINDOW + 1, "x", line), "pull 1.0");
         // A log that goes back a little is no new pull.
         assert_eq!(ask(&mut counter, WINDOW - 5, "x", line), "again");
+    }
+
+    #[test]
+    fn customers_behind_one_address_are_clients_of_their_own() {
+        let mut counter = Counter::default();
+        let mut of = |customer: &str, line: &str| ask_as(&mut counter, customer, 0, "skopeo/1.18", line);
+        let line = "GET manifest 1.0 one";
+        assert_eq!((of("bigbank", line), of("smallshop", line)), ("pull 1.0".into(), "pull 1.0".into()));
+        assert_eq!((of("bigbank", line), of("smallshop", line)), ("again".into(), "again".into()));
+        // A list of tags makes a mirror of the customer who requests it.
+        of("bigbank", "GET tags list");
+        let line = "GET manifest 2.0 two";
+        assert_eq!((of("bigbank", line), of("smallshop", line)), ("mirror".into(), "pull 2.0".into()));
     }
 
     #[test]

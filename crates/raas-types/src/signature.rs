@@ -56,6 +56,15 @@ impl AtomicSignature {
         }
     }
 
+    /// A signature of a manifest by its bytes alone. Equal bytes have equal names.
+    ///
+    /// # Errors
+    /// The bytes are none, or too many.
+    pub fn of_bytes(manifest: &Digest, bytes: &[u8]) -> Result<Self, SignatureError> {
+        let name = format!("{manifest}@{}", &Digest::of(bytes).hex()[..32]);
+        Self::new(&name, &STANDARD.encode(bytes))
+    }
+
     /// The bytes, as a file of a lookaside storage has them.
     pub fn bytes(&self) -> Vec<u8> {
         STANDARD.decode(&self.content).expect("the content was decoded before")
@@ -70,11 +79,11 @@ impl AtomicSignature {
     pub fn list(signatures: &[Self], subject: &Digest) -> Vec<u8> {
         #[derive(Serialize)]
         struct List<'a> {
-            signatures: Vec<Listed<'a>>,
+            signatures: Vec<ListedSignature<'a>>,
         }
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
-        struct Listed<'a> {
+        struct ListedSignature<'a> {
             schema_version: u8,
             #[serde(rename = "type")]
             kind: &'a str,
@@ -88,7 +97,7 @@ impl AtomicSignature {
         };
         let signatures = signatures
             .iter()
-            .map(|signature| Listed {
+            .map(|signature| ListedSignature {
                 schema_version: 2,
                 kind: "atomic",
                 name: listed(signature),
@@ -126,6 +135,9 @@ mod tests {
         );
         let written = serde_json::to_string(&signature).unwrap();
         assert_eq!(serde_json::from_str::<AtomicSignature>(&written).unwrap(), signature);
+        let again = AtomicSignature::of_bytes(&digest, b"owG").unwrap();
+        assert!(again.is_same(&signature) && again.bytes() == b"owG");
+        assert!(AtomicSignature::of_bytes(&digest, b"").is_err());
         let long = "A".repeat(AtomicSignature::MAX_SIZE * 4 / 3 + 8);
         for (name, content) in
             [("", "b3dH"), ("a b", "b3dH"), ("a", ""), ("a", "b3d"), ("a", "?"), ("a", &long)]

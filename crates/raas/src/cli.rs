@@ -1,27 +1,31 @@
 //! The command line: its commands and its global options.
 
 #[cfg(test)]
+mod documented;
+#[cfg(test)]
 mod reference;
+#[cfg(test)]
+mod schemas;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::{
-    access, config, deprecate, diff, doctor, gc, healthcheck, lint, list, log, protect, pulls, pulp_upload,
-    push, remove, retire, rollback, serve, setup, status, sync, tag, teardown, undeprecate, unprotect,
-    unpublish,
+    access, certify, completions, config, deprecate, diff, doctor, export, gc, healthcheck, lint, list, log,
+    man, mirror_config, protect, publish_static, pulls, pulp_upload, push, remove, retire, rollback, serve,
+    setup, status, sync, tag, teardown, trust, undeprecate, unprotect, unpublish, version,
 };
-use crate::config::{Config, ConfigRequest};
+use crate::config::{Config, ConfigRequest, NeededSections};
 use crate::fleet::Reload;
 use crate::output;
 use crate::storage::say_on_stderr;
 use raas_base::failure::Failure;
 use raas_base::interrupt;
 use raas_publish::home::Home;
-use raas_types::VendorName;
+use raas_types::{RepositoryName, VendorName};
 
 /// Give vendors a container registry of their own, and publish images to it
 #[derive(Debug, Parser)]
@@ -69,6 +73,8 @@ struct Globals {
     configenv: Option<String>,
 
     /// Let one git command wait this long for the network
+    ///
+    /// A git command that takes longer is ended, and raas says which one.
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 120, hide_short_help = true)]
     git_timeout: u64,
 
@@ -92,8 +98,8 @@ impl Globals {
         }
     }
 
-    fn config(&self) -> Result<Config, Failure> {
-        Config::load(&self.config_request(), &|| Home::new(self.home.clone()))
+    fn config(&self, needed: NeededSections<'_>) -> Result<Config, Failure> {
+        Config::load(&self.config_request(), &|| Home::new(self.home.clone()), needed)
     }
 }
 
@@ -117,6 +123,11 @@ enum Command {
     Protect(protect::Arguments),
     Unprotect(unprotect::Arguments),
     Access(access::Arguments),
+    Export(export::Arguments),
+    MirrorConfig(mirror_config::Arguments),
+    PublishStatic(publish_static::Arguments),
+    Certify(certify::Arguments),
+    Trust(trust::Arguments),
     Gc(gc::Arguments),
     Teardown(teardown::Arguments),
     Doctor(doctor::Arguments),
@@ -125,6 +136,9 @@ enum Command {
     PulpUpload(pulp_upload::Arguments),
     Config(config::Arguments),
     Lint(lint::Arguments),
+    Version(version::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
 }
 
 impl Command {
@@ -143,6 +157,7 @@ impl Command {
             | Command::Protect(_)
             | Command::Unprotect(_)
             | Command::Access(_)
+            | Command::Certify(_)
             | Command::Setup(_)
             | Command::Gc(_) => true,
             Command::Status(_)
@@ -150,13 +165,20 @@ impl Command {
             | Command::Log(_)
             | Command::Diff(_)
             | Command::Serve(_)
+            | Command::Export(_)
+            | Command::MirrorConfig(_)
+            | Command::PublishStatic(_)
             | Command::Teardown(_)
             | Command::Doctor(_)
             | Command::Healthcheck(_)
             | Command::Pulls(_)
             | Command::PulpUpload(_)
+            | Command::Trust(_)
             | Command::Config(_)
-            | Command::Lint(_) => false,
+            | Command::Lint(_)
+            | Command::Version(_)
+            | Command::Completions(_)
+            | Command::Man(_) => false,
         }
     }
 
@@ -180,30 +202,40 @@ impl Command {
             Command::Remove(arguments) => Some(&arguments.vendor),
             Command::Protect(arguments) => Some(&arguments.change.vendor),
             Command::Unprotect(arguments) => Some(&arguments.change.vendor),
+            Command::Export(arguments) => Some(&arguments.vendor),
+            Command::MirrorConfig(arguments) => Some(&arguments.vendor),
+            Command::PublishStatic(arguments) => Some(&arguments.vendor),
+            Command::Certify(arguments) => Some(&arguments.vendor),
+            Command::Trust(arguments) => Some(&arguments.vendor),
             Command::Gc(arguments) => Some(&arguments.vendor),
             Command::Teardown(arguments) => arguments.vendor.as_ref(),
             Command::Serve(arguments) => match arguments.vendors.as_slice() {
                 [one] => Some(one),
                 _ => None,
             },
-            Command::Access(_)
-            | Command::Doctor(_)
+            Command::Access(arguments) => Some(arguments.vendor()),
+            Command::Doctor(_)
             | Command::Healthcheck(_)
             | Command::Pulls(_)
             | Command::Config(_)
-            | Command::Lint(_) => None,
+            | Command::Lint(_)
+            | Command::Version(_)
+            | Command::Completions(_)
+            | Command::Man(_) => None,
         }
     }
 }
 
 impl Cli {
-    /// Whether the command is a push of a vendor that the home or the configuration knows. `None` for other commands, and if
-    /// that cannot be known.
-    pub(crate) fn push_of_known_vendor(&self) -> Option<bool> {
+    /// Whether the command is a push of a vendor that the home or the configuration knows, and its image. `None` for other
+    /// commands, and if that cannot be known.
+    pub(crate) fn push_of_known_vendor(&self) -> Option<(bool, &RepositoryName)> {
         let Command::Push(arguments) = &self.command else { return None };
         let home = Home::new(self.globals.home.clone()).ok()?;
-        let is_known = || Some(self.globals.config().ok()?.names(&arguments.vendor));
-        if home.vendor(&arguments.vendor).exists() { Some(true) } else { is_known() }
+        let needed = NeededSections::Of(&arguments.vendor);
+        let is_known = || Some(self.globals.config(needed).ok()?.names(&arguments.vendor));
+        let is_known = if !home.vendor(&arguments.vendor).is_absent() { Some(true) } else { is_known() }?;
+        Some((is_known, &arguments.image.name))
     }
 
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
@@ -216,10 +248,11 @@ impl Cli {
 
     fn run_command(self) -> Result<ExitCode, Failure> {
         let globals = self.globals;
-        interrupt::watch(&say_on_stderr());
+        // Before the signals are handled: the line at an interrupt says whether something was published.
         if self.command.may_publish() {
             interrupt::may_publish();
         }
+        interrupt::watch(&say_on_stderr());
         if globals.quiet {
             output::be_quiet();
         }
@@ -230,8 +263,14 @@ impl Cli {
             }
             Ok::<_, Failure>(home)
         };
+        let vendor = self.command.vendor().cloned();
+        let needed = match (&self.command, &vendor) {
+            (Command::Serve(_), _) => NeededSections::Servable,
+            (_, Some(vendor)) => NeededSections::Of(vendor),
+            (_, None) => NeededSections::All,
+        };
         let config = || {
-            let config = globals.config()?;
+            let config = globals.config(needed)?;
             if globals.verbose {
                 output::note(&format!("Configuration: {}", config.origin));
             }
@@ -245,7 +284,8 @@ impl Cli {
             Command::Serve(arguments) => {
                 let config = config()?.without_source();
                 let (home, request) = (globals.home.clone(), globals.config_request());
-                let reload = Reload { request, load: Box::new(move || globals.config()) };
+                let reload =
+                    Reload { request, load: Box::new(move || globals.config(NeededSections::Servable)) };
                 serve::run(home, &config, reload, *arguments)
             }
             Command::Status(arguments) => status::run(&home()?, &config()?, &arguments),
@@ -262,6 +302,11 @@ impl Cli {
             Command::Protect(arguments) => protect::run(&home()?, &config()?, &arguments),
             Command::Unprotect(arguments) => unprotect::run(&home()?, &config()?, &arguments),
             Command::Access(arguments) => access::run(&home()?, &config()?, arguments),
+            Command::Export(arguments) => export::run(&home()?, &config()?, arguments),
+            Command::MirrorConfig(arguments) => mirror_config::run(&home()?, &config()?, arguments),
+            Command::PublishStatic(arguments) => publish_static::run(&home()?, &config()?, arguments),
+            Command::Certify(arguments) => certify::run(&home()?, &config()?, arguments),
+            Command::Trust(arguments) => trust::run(&config()?, &arguments),
             Command::Gc(arguments) => gc::run(&home()?, &config()?, &arguments),
             Command::Teardown(arguments) => teardown::run(&home()?, &config()?, &arguments),
             Command::Doctor(arguments) => doctor::run(&home, &config, &arguments),
@@ -270,15 +315,16 @@ impl Cli {
             Command::PulpUpload(arguments) => pulp_upload::run(&home()?, &config()?, &arguments),
             Command::Config(arguments) => config::run(&home()?, &config()?, &arguments),
             Command::Lint(arguments) => lint::run(&arguments),
+            Command::Version(arguments) => version::run(&arguments),
+            Command::Completions(arguments) => completions::run(&arguments, Cli::command()),
+            Command::Man(arguments) => man::run(&arguments, Cli::command()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
-    use super::Cli;
+    use super::*;
 
     #[test]
     fn the_command_line_is_well_formed() {

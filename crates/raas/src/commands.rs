@@ -1,16 +1,24 @@
 //! The commands. The file of a command has its arguments and its output; other modules do the work.
 
 pub(crate) mod access;
+pub(crate) mod certify;
+#[cfg(feature = "operator")]
+pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod deprecate;
 pub(crate) mod diff;
 pub(crate) mod doctor;
+pub(crate) mod export;
 pub(crate) mod gc;
 pub(crate) mod healthcheck;
 pub(crate) mod lint;
 pub(crate) mod list;
 pub(crate) mod log;
+#[cfg(feature = "operator")]
+pub(crate) mod man;
+pub(crate) mod mirror_config;
 pub(crate) mod protect;
+pub(crate) mod publish_static;
 pub(crate) mod pulls;
 pub(crate) mod pulp_upload;
 pub(crate) mod push;
@@ -23,6 +31,8 @@ pub(crate) mod status;
 pub(crate) mod sync;
 pub(crate) mod tag;
 pub(crate) mod teardown;
+pub(crate) mod trust;
 pub(crate) mod undeprecate;
 pub(crate) mod unprotect;
 pub(crate) mod unpublish;
+pub(crate) mod version;

@@ -9,6 +9,7 @@ mod bucket;
 mod crane;
 mod delivery;
 mod edit;
+mod environment;
 #[cfg(feature = "kubernetes")]
 mod excerpt;
 mod ini;
@@ -21,6 +22,7 @@ mod registry_address;
 mod repository;
 mod sections;
 mod separation;
+mod signed_name;
 mod source;
 mod tag_pattern;
 mod values;
@@ -28,6 +30,7 @@ mod variables;
 mod warnings;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
@@ -38,6 +41,7 @@ use crate::sync_rule::SyncRule;
 pub(crate) use crane::CraneConf;
 pub(crate) use delivery::{Delivery, KeySource};
 use ini::{Ini, IniError};
+use key::COMMON_SECTIONS;
 pub(crate) use key::nearest;
 use raas_base::failure::{Failure, Kind};
 use raas_base::redact;
@@ -45,6 +49,8 @@ use raas_publish::home::Home;
 pub(crate) use registry_address::RegistryAddress;
 pub(crate) use repository::ReadFile;
 pub(crate) use sections::{Aws, Openshift, PlatformName, Pulpserver, VendorSettings};
+use sections::{VendorSection, VendorSections};
+pub(crate) use signed_name::SignedName;
 pub(crate) use source::{ConfigRequest, ConfigSource, search_path};
 pub(crate) use tag_pattern::TagPattern;
 use variables::Variables;
@@ -61,6 +67,8 @@ pub(crate) struct Config {
     /// The Pulp server.
     pub(crate) pulpserver: Pulpserver,
     vendors: BTreeMap<VendorName, VendorSettings>,
+    /// The sections that cannot be used, with the reason. `vendors` does not contain them, as if they were missing.
+    refused: BTreeMap<String, IniError>,
     /// Where the configuration comes from.
     pub(crate) source: ConfigSource,
     /// The name of the source for messages, with the whole path of a file.
@@ -86,18 +94,30 @@ pub(crate) struct Setting {
     pub(crate) has_secret: bool,
 }
 
+/// The sections of vendors that must be right for a command. The common sections always must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NeededSections<'a> {
+    /// All, for a command about all vendors.
+    All,
+    /// The section of one vendor, for a command about that vendor.
+    Of(&'a VendorName),
+    /// None, for a server: it serves the vendors whose section is right, and reports the others.
+    Servable,
+}
+
 impl Config {
     /// Finds and reads the configuration. Without one, all settings have their defaults. `home` is asked for only if
     /// the configuration is in a repository, which is cloned there.
     ///
     /// # Errors
-    /// The configuration cannot be read, or a part of it cannot be used.
+    /// The configuration cannot be read, or a needed part of it cannot be used.
     pub(crate) fn load(
         request: &ConfigRequest,
         home: &dyn Fn() -> Result<Home, Failure>,
+        needed: NeededSections<'_>,
     ) -> Result<Self, Failure> {
         let source = ConfigSource::find(request, home)?;
-        let config = Self::parse(&source.read()?, &source)?;
+        let config = Self::parse(&source.read()?, &source, needed)?;
         let origin = source.whole_name();
         Ok(Self { source, origin, git_timeout: request.git_timeout, ..config })
     }
@@ -115,7 +135,7 @@ impl Config {
         match self.edited(&text, vendor, settings)? {
             None => Ok(self),
             Some(text) => {
-                let config = Self::parse(text.as_bytes(), &self.source)?;
+                let config = Self::parse(text.as_bytes(), &self.source, NeededSections::Of(vendor))?;
                 Ok(Self { source: self.source, origin: self.origin, git_timeout: self.git_timeout, ..config })
             }
         }
@@ -142,6 +162,11 @@ impl Config {
         })
     }
 
+    /// Whether a section that cannot be used names a bucket, as the sections do that a server of buckets serves.
+    pub(crate) fn refused_with_bucket(&self, section: &str) -> bool {
+        self.settings.iter().any(|setting| setting.section == section && setting.key.starts_with("s3_"))
+    }
+
     /// Whether the vendor has a shared bucket: other homes may publish to it too.
     pub(crate) fn is_shared(&self, vendor: &VendorName) -> bool {
         self.vendor(vendor).s3_bucket.is_some()
@@ -150,6 +175,17 @@ impl Config {
     /// The settings of a vendor. Without a section of that name, all have their defaults.
     pub(crate) fn vendor(&self, name: &VendorName) -> VendorSettings {
         self.vendors.get(name).cloned().unwrap_or_default()
+    }
+
+    /// The sections that cannot be used, by name, with the reason.
+    pub(crate) fn refused(&self) -> BTreeMap<String, String> {
+        let reason = |error: &IniError| self::reason(&self.origin, error);
+        self.refused.iter().map(|(section, error)| (section.clone(), reason(error))).collect()
+    }
+
+    /// Why the section of a vendor cannot be used.
+    pub(crate) fn refusal(&self, vendor: &VendorName) -> Option<String> {
+        self.refused.get(vendor.as_str()).map(|error| reason(&self.origin, error))
     }
 
     /// The vendors that have a section, in the order of their names.
@@ -163,7 +199,7 @@ impl Config {
     }
 
     /// Reads the files that the vendors' access policies need: keys of token issuers, authorities of client
-    /// certificates. Only their errors matter here.
+    /// certificates, users. Only their errors matter here.
     ///
     /// # Errors
     /// A file cannot be read or used.
@@ -174,6 +210,10 @@ impl Config {
             };
             if let Some(issuer) = &settings.token_issuer {
                 issuer.check().map_err(|error| wrong("token_keys", error))?;
+            }
+            if let Some(file) = &settings.htpasswd {
+                let opened = File::open(file).map_err(|error| format!("{}: {error}", file.display()));
+                opened.map_err(|error| wrong("htpasswd", error))?;
             }
             if let Some(file) = &settings.client_ca {
                 raas_server::check_client_ca(file).map_err(|error| wrong("client_ca", error))?;
@@ -189,6 +229,26 @@ impl Config {
             spool: home.root().to_owned(),
             git_timeout: self.git_timeout,
         }
+    }
+
+    /// Refuses a vendor's section that describes a bucket without its name: the vendor would be set up in the home.
+    ///
+    /// # Errors
+    /// The section has such keys.
+    pub(crate) fn check_bucket_is_named(&self, vendor: &VendorName) -> Result<(), Failure> {
+        let Some(key) = self.key_of_unnamed_bucket(vendor) else { return Ok(()) };
+        let message = format!("[{vendor}] of {} has `{key}`, but no `s3_bucket`", self.origin);
+        Err(Failure::new(Kind::Usage, message)
+            .hint(format!("name the bucket: set `s3_bucket`, or run `raas setup {vendor} --s3bucket NAME`"))
+            .hint(format!("remove `{key}` to keep the objects of {vendor} in the home")))
+    }
+
+    /// A key about a vendor's bucket, if the section does not name the bucket.
+    fn key_of_unnamed_bucket(&self, vendor: &VendorName) -> Option<&str> {
+        let of_bucket =
+            |setting: &&Setting| setting.section == vendor.as_str() && setting.key.starts_with("s3_");
+        let setting = self.settings.iter().find(of_bucket)?;
+        (!self.is_shared(vendor)).then_some(&setting.key)
     }
 
     /// Whether any vendor has a bucket.
@@ -213,24 +273,72 @@ impl Config {
         Self { source: ConfigSource::None, ..self }
     }
 
-    fn parse(bytes: &[u8], source: &ConfigSource) -> Result<Self, Failure> {
+    fn parse(bytes: &[u8], source: &ConfigSource, needed: NeededSections<'_>) -> Result<Self, Failure> {
         let environment = Variables::of_process();
-        Self::read(bytes, &source.path(), &environment).map_err(|error| {
-            Failure::new(Kind::Usage, format!("{source}, line {}: {}", error.line, error.message))
-        })
+        let read = Self::read_by_section(bytes, &source.path(), &environment);
+        let read = read.and_then(|config| config.with_sections(needed));
+        let mut config =
+            read.map_err(|error| Failure::new(Kind::Usage, reason(&source.to_string(), &error)))?;
+        config.add_standard_variables(&|name| std::env::var(name).ok());
+        Ok(config)
     }
 
+    /// The configuration, if the needed sections can be used.
+    fn with_sections(self, needed: NeededSections<'_>) -> Result<Self, IniError> {
+        let fault = match needed {
+            NeededSections::All => self.refused.values().min_by_key(|error| error.line),
+            NeededSections::Of(vendor) => self.refused.get(vendor.as_str()),
+            NeededSections::Servable => None,
+        };
+        match fault {
+            Some(error) => Err(error.clone()),
+            None => Ok(self),
+        }
+    }
+
+    /// Whether a text is a configuration, and if not, why.
+    #[cfg(test)]
+    pub(crate) fn read_text(
+        text: &str,
+        path: &Path,
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<(), String> {
+        let read = Self::read(text.as_bytes(), path, &Variables::new(variable, None));
+        read.map(drop).map_err(|error| format!("line {}: {}", error.line, error.message))
+    }
+
+    /// The configuration, if all of it can be used.
+    #[cfg(test)]
     fn read(bytes: &[u8], path: &Path, variables: &Variables<'_>) -> Result<Self, IniError> {
-        let ini = Ini::parse_guarded(bytes, &|section, key, name| variables.value(section, key, name))?;
+        Self::read_by_section(bytes, path, variables)?.with_sections(NeededSections::All)
+    }
+
+    /// Reads the configuration. The section of a vendor that cannot be used is [`refused`](Self::refused).
+    ///
+    /// # Errors
+    /// The file or a common section cannot be used.
+    fn read_by_section(bytes: &[u8], path: &Path, variables: &Variables<'_>) -> Result<Self, IniError> {
+        let ini = Ini::parse_by_section(bytes, &|section, key, name| variables.value(section, key, name))?;
+        if let Some(fault) = COMMON_SECTIONS.iter().find_map(|section| ini.fault(section)) {
+            return Err(fault.clone());
+        }
         let folder = path.parent().unwrap_or(Path::new(""));
-        let vendors = VendorSettings::read_all(&ini, folder)?;
-        separation::check(&ini, &vendors)?;
+        let mut sections = VendorSections::read(&ini, folder)?;
+        separation::check(&ini, &mut sections.sections);
+        let (mut vendors, mut refused) = (BTreeMap::new(), BTreeMap::from_iter(sections.unnamed));
+        for VendorSection { vendor, settings, refusal } in sections.sections {
+            match refusal {
+                Some(refusal) => drop(refused.insert(vendor.to_string(), refusal)),
+                None => drop(vendors.insert(vendor, settings)),
+            }
+        }
         Ok(Self {
             redhat: sections::federation(&ini, folder)?,
             openshift: Openshift::read(&ini, folder)?,
             aws: Aws::read(&ini)?,
             pulpserver: Pulpserver::read(&ini, folder)?,
-            vendors: vendors.into_iter().collect(),
+            vendors,
+            refused,
             source: ConfigSource::None,
             origin: ConfigSource::None.whole_name(),
             git_timeout: Duration::default(),
@@ -239,6 +347,11 @@ impl Config {
             values: excerpt::values(&ini),
         })
     }
+}
+
+/// What an error says about the configuration with this name.
+fn reason(configuration: &str, error: &IniError) -> String {
+    format!("{configuration}, line {}: {}", error.line, error.message)
 }
 
 /// Every key of the file, as it may be shown.
@@ -408,7 +521,7 @@ mod tests {
         let home = || Home::new(Some("/nonexistent".into()));
         let request =
             ConfigRequest { file: Some("/nonexistent/raas.cfg".into()), ..ConfigRequest::default() };
-        assert!(Config::load(&request, &home).is_err());
+        assert!(Config::load(&request, &home, NeededSections::All).is_err());
     }
 
     #[test]

@@ -30,21 +30,31 @@ impl CredentialSource for Renewed {
     }
 }
 
-/// The source of credentials for all buckets. When this returns, the first search has ended. If `needed` is false, nothing
-/// is searched and the source has no credentials.
+/// What AWS's standard chain says for all buckets.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) credentials: Arc<dyn CredentialSource>,
+    /// The region of buckets whose section has none, if the chain was asked.
+    pub(crate) region: Option<String>,
+}
+
+/// Asks the chain. When this returns, the first search for credentials has ended. If `needed` is false, nothing is
+/// searched and there are no credentials.
 ///
 /// # Errors
 /// `[aws]` contradicts itself.
-pub(crate) async fn source(aws: &Aws, needed: bool) -> Result<Arc<dyn CredentialSource>, Failure> {
+pub(crate) async fn source(aws: &Aws, needed: bool) -> Result<Found, Failure> {
     if !needed {
         let none = CredentialError("no bucket needs credentials".into());
-        return Ok(Arc::new(Renewed(Arc::new(ArcSwap::from_pointee(Err(none))))));
+        let credentials = Arc::new(Renewed(Arc::new(ArcSwap::from_pointee(Err(none)))));
+        return Ok(Found { credentials, region: None });
     }
     let chain = CredentialChain::load(&aws_settings(aws), &proxies()?).await?;
+    let region = Some(chain.region().to_owned());
     let first = find(&chain).await;
     let latest = Arc::new(ArcSwap::from_pointee(first));
     tokio::spawn(keep(chain, Arc::clone(&latest)));
-    Ok(Arc::new(Renewed(latest)))
+    Ok(Found { credentials: Arc::new(Renewed(latest)), region })
 }
 
 /// The proxies that the environment names, for requests to AWS and to services like it.
@@ -116,7 +126,7 @@ mod tests {
             secret_access_key: Some(Secret::new("hunter2")),
             ..Aws::default()
         };
-        let source = source(&aws, true).await.unwrap();
+        let source = source(&aws, true).await.unwrap().credentials;
         let found = source.current().unwrap();
         assert_eq!(
             (found.access_key_id.as_str(), found.secret_access_key.as_str()),

@@ -11,13 +11,14 @@ mod signed;
 mod tests;
 mod web;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use raas_types::{Digest, Manifest, ManifestBody, Platform, Reference, RepositoryName};
 use serde::Serialize;
 
 use crate::status::{Check, Outcome};
 use blob::Blob;
+use connection::Transport;
 use raas_base::failure::Failure;
 use raas_base::parallel;
 use raas_sources::credentials::PasswordLogin;
@@ -41,6 +42,7 @@ pub(crate) struct Options {
 
 /// The result of an examination.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Diagnosis {
     /// The reference of the image.
     pub(crate) reference: String,
@@ -75,7 +77,11 @@ fn check_of_problems(name: &'static str, subject: &str, success: &str, mut probl
     let Some(Problem { outcome, found, fix }) = problems.next() else {
         return Check::ok(name, format!("{subject}{success}"));
     };
-    let others = problems.map(|other| format!("{}; fix: {}", other.found, other.fix)).collect();
+    let others = problems.map(|other| match other.fix == fix {
+        true => other.found,
+        false => format!("{}; fix: {}", other.found, other.fix),
+    });
+    let others = others.collect();
     let found = format!("{subject}: {found}");
     let check = match outcome {
         Outcome::Failed => Check::failed(name, found, fix),
@@ -101,12 +107,12 @@ pub(crate) fn examine(options: &Options) -> Result<Diagnosis, Failure> {
 
 /// Adds the checks of each step. A step that fails ends the examination if later steps depend on it.
 fn examine_into(options: &Options, checks: &mut Vec<Check>) -> Result<(), Failure> {
-    let Some(plain) = connection::check(&options.host, options.plain_http, checks) else {
+    let Some(transport) = connection::check(&options.host, options.plain_http, checks) else {
         return Ok(());
     };
-    let scheme = if plain { "http" } else { "https" };
+    let scheme = if transport == Transport::Plain { "http" } else { "https" };
     let base = format!("{scheme}://{}/v2/", options.host);
-    let mut session = Session::new(Web::new(&options.host), &base, options);
+    let mut session = Session::new(Web::new(&options.host, transport), &base, options);
     if !session.ping(checks) {
         return Ok(());
     }
@@ -126,7 +132,9 @@ fn examine_into(options: &Options, checks: &mut Vec<Check>) -> Result<(), Failur
     let mut blobs: Vec<Blob> = blobs.into_values().collect();
     blobs.sort_by_key(|blob| (blob.kind, blob.digest));
     let session = &session;
-    checks.extend(parallel::each(IN_FLIGHT, blobs, |blob| Ok(blob::check(session, &blob, options.deep)))?);
+    let found = parallel::each(IN_FLIGHT, blobs, |blob| Ok(blob::check(session, &blob, options.deep)))?;
+    let mut warned = BTreeSet::new();
+    checks.extend(found.into_iter().map(|found| found.check(&mut warned)));
     Ok(())
 }
 

@@ -6,11 +6,14 @@ use std::io;
 
 use raas_base::failure::{Context as _, Failure, Kind};
 use raas_base::files;
+use raas_publish::catch_up;
 use raas_publish::home::Vendor;
+use raas_publish::publication;
 use raas_types::BucketAccess;
 use raas_types::crane::{Document, tree};
 
 use crate::config::VendorSettings;
+use crate::storage::OpenRegistry;
 
 /// Settings that let everybody read the vendor's objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,11 +84,47 @@ impl OpenAccess {
 pub(crate) fn check(vendor: &Vendor, settings: &VendorSettings) -> Result<(), Failure> {
     let Some(open) = OpenAccess::of(settings) else { return Ok(()) };
     let cannot = || format!("cannot read {}", vendor.checkout().folder().display());
-    let names = protected(vendor).context(cannot)?;
+    let names = protected(vendor)?;
     if !names.is_empty() {
         return Err(open.failure(vendor, &names));
     }
     if has_customers(vendor).context(cannot)? { check_new(vendor, settings, &CUSTOMERS) } else { Ok(()) }
+}
+
+/// What a setup knows of the bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BucketState {
+    /// Its pointer says what is published.
+    Sound,
+    /// It is under repair, and may have no pointer that can be read.
+    Damaged,
+}
+
+/// As [`check`], for a command that is about to set up the bucket: another home may have published protected repositories
+/// that this home does not know yet. The home catches up first.
+pub(crate) fn check_bucket(
+    vendor: &Vendor,
+    open: &OpenRegistry<'_>,
+    settings: &VendorSettings,
+    state: BucketState,
+) -> Result<(), Failure> {
+    if OpenAccess::of(settings).is_none() || !open.storage().capabilities().exists()? {
+        return Ok(());
+    }
+    let existed = vendor.exists()?;
+    open.remember_storage()?;
+    vendor.create(open.registry().say)?;
+    let current = match state {
+        BucketState::Sound => catch_up::lock_and_catch_up(&open.registry()),
+        // Without the lease, nobody can know the last publication of a bucket whose pointer is damaged.
+        BucketState::Damaged => publication::reconcile(&open.registry()),
+    };
+    let checked = current.and_then(|()| check(vendor, settings));
+    if checked.is_err() && !existed {
+        // The first failure is the cause.
+        drop(vendor.withdraw());
+    }
+    checked
 }
 
 /// What everybody could read of customers.
@@ -102,6 +141,11 @@ pub(crate) fn check_new(
     Err(Failure::new(Kind::Usage, message).hint(open.change(vendor)))
 }
 
+/// Whether the last publication may have customers.
+pub(crate) fn may_have_customers(vendor: &Vendor) -> bool {
+    has_customers(vendor).unwrap_or(true)
+}
+
 /// Whether the vendor has customers.
 fn has_customers(vendor: &Vendor) -> io::Result<bool> {
     match fs::read_dir(vendor.checkout().folder().join(tree::CUSTOMERS)) {
@@ -111,24 +155,49 @@ fn has_customers(vendor: &Vendor) -> io::Result<bool> {
 }
 
 /// The vendor's own protected repositories, in order of their names. The operator's repositories have no objects here.
-pub(crate) fn protected(vendor: &Vendor) -> io::Result<Vec<String>> {
+///
+/// # Errors
+/// A document cannot be read. Its repository may be protected.
+pub(crate) fn protected(vendor: &Vendor) -> Result<Vec<String>, Failure> {
     let root = vendor.checkout().folder().to_owned();
+    let cannot = || format!("cannot read {}", root.display());
     let mut paths = Vec::new();
     files::walk(&root, tree::DATA, &mut |path, _| {
         if path.ends_with(".json") && !tree::is_operators(path) {
             paths.push(path.to_owned());
         }
-    })?;
+    })
+    .context(cannot)?;
     let mut names = Vec::new();
     for path in paths {
-        // The lint reports a document that does not parse.
-        let document = Document::parse(&fs::read(root.join(&path))?).ok();
-        names
-            .extend(document.filter(|document| document.protected).map(|document| document.name.to_string()));
+        let document = match Document::parse(&fs::read(root.join(&path)).context(cannot)?) {
+            Ok(document) => document,
+            // The checkout follows from the record, which a repair needs no good checkout for.
+            Err(_) => recorded(vendor, &path)?,
+        };
+        names.extend(document.protected.then(|| document.name.to_string()));
     }
     names.sort();
     names.dedup();
     Ok(names)
+}
+
+/// A document of the last publication.
+fn recorded(vendor: &Vendor, path: &str) -> Result<Document, Failure> {
+    let record = vendor.record();
+    let bytes = match record.head()? {
+        Some(head) => record.read(&head, path)?,
+        None => None,
+    };
+    Document::parse(&bytes.unwrap_or_default()).map_err(|error| {
+        Failure::new(Kind::Environment, format!("cannot know whether the repository of {path} is protected"))
+            .caused_by(error)
+            .hint(format!(
+                "run `raas setup {} --repair`, or correct the document in the record with git",
+                vendor.name()
+            ))
+            .hint("set `access = presigned` for the repair, so that nobody can read a protected repository")
+    })
 }
 
 #[cfg(test)]

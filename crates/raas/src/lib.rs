@@ -3,7 +3,8 @@
 //! ```text
 //! cli ──▶ commands ──▶ push, republished ──▶ follow_up ──▶ backup ──┐
 //!                 ├──▶ sync ──▶ push                                ├──▶ config ──▶ sync_rule
-//!                 ├──▶ status, doctor, pulls                        │
+//!                 ├──▶ export, publish_static ──▶ published_blob    │
+//!                 ├──▶ status, doctor, pulls, mirror_config         │
 //!                 └──▶ fleet, follow ──▶ sites, storage ────────────┘
 //! ```
 
@@ -15,14 +16,19 @@
 mod access;
 mod address;
 mod backup;
+mod certify;
 mod changes;
+mod check;
 #[cfg_attr(not(feature = "operator"), path = "cli/server_only.rs")]
 mod cli;
+mod command_line;
 mod commands;
 mod config;
 #[cfg_attr(not(feature = "credentials"), path = "credentials/without_s3.rs")]
 mod credentials;
+mod customer_policy;
 mod doctor;
+mod export;
 mod exposure;
 mod fleet;
 mod follow;
@@ -32,17 +38,22 @@ mod forwarding;
 mod generated;
 mod immutable;
 mod log;
+mod mirror_config;
 mod old_form;
 mod output;
 mod platform;
 mod progress;
 mod protect;
+mod publish_static;
+mod published_blob;
 mod pulls;
 mod pulp_upload;
 mod push;
 mod registry;
+mod report;
 mod republished;
 mod resolver;
+mod signature_policy;
 mod sites;
 mod status;
 mod storage;
@@ -52,29 +63,30 @@ mod trust;
 mod url;
 mod vendors;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use raas_base::failure::{Failure, Kind};
 use raas_base::interrupt;
+use report::FailureReport;
 
 /// Runs the command that the command line names.
 pub fn run() -> ExitCode {
-    let cli = match cli::Cli::try_parse() {
+    let json = options().any(|word| word == "--json");
+    if asks_for_json_log() {
+        output::as_json_log();
+        // A panic is a line of the log too.
+        std::panic::set_hook(Box::new(|panic| output::error(&panic.to_string())));
+    }
+    let cli = match command_line::parse::<cli::Cli>(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => match old_form::push(&error, std::env::args_os()) {
             Ok(push) => push,
             Err(hint) => {
-                // clap has a code for each kind of error, and prints help to standard output.
-                drop(error.print());
-                if let Some(hint) = hint {
-                    output::error(&format!("hint: {hint}"));
-                }
-                return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+                return wrong_command_line(&error, hint);
             }
         },
     };
-    let json = std::env::args_os().skip(1).take_while(|word| word != "--").any(|word| word == "--json");
     let done = cli.run();
     // The clean-up after a signal may have made the command fail.
     interrupt::hold_if_interrupted();
@@ -94,4 +106,36 @@ pub fn run() -> ExitCode {
             failure.exit_code()
         }
     }
+}
+
+/// The words of the command line that may be options.
+fn options() -> impl Iterator<Item = OsString> {
+    std::env::args_os().skip(1).take_while(|word| word != "--")
+}
+
+/// Whether the command is a server whose log is JSON. This is known before the command line is parsed, since the parser's
+/// errors belong to the log too.
+fn asks_for_json_log() -> bool {
+    let words: Vec<OsString> = options().collect();
+    let follows = words.windows(2).any(|words| words[0] == "--log" && words[1] == "json");
+    words.iter().any(|word| word == "serve") && (follows || words.iter().any(|word| word == "--log=json"))
+}
+
+/// Says what is wrong with the command line, or prints the help that it asks for.
+fn wrong_command_line(error: &clap::Error, hint: Option<String>) -> ExitCode {
+    let exit_code = u8::try_from(error.exit_code()).unwrap_or(2);
+    let text = error.render().to_string();
+    if error.use_stderr() && output::is_json_log() {
+        output::error(text.trim_end());
+    } else {
+        // clap prints help to standard output.
+        drop(error.print());
+    }
+    if let Some(hint) = &hint {
+        output::error(&format!("hint: {hint}"));
+    }
+    if error.use_stderr() && options().any(|word| word == "--json") {
+        output::json_failure(FailureReport::usage(&text, hint, exit_code));
+    }
+    ExitCode::from(exit_code)
 }

@@ -54,7 +54,7 @@ struct Lines(Arc<Shared>);
 struct Shared {
     waiting: Mutex<Waiting>,
     changed: Condvar,
-    /// The lines that found no room since the start.
+    /// The lines that found no room, or could not be written, since the start.
     all_lost: Arc<AtomicU64>,
 }
 
@@ -116,6 +116,7 @@ impl Shared {
 
     fn write_all(&self, mut to: impl Write) {
         let mut bytes = Vec::new();
+        let mut output = Output::default();
         loop {
             let waiting = self.lock();
             let waiting = self.changed.wait_while(waiting, |waiting| waiting.bytes.is_empty());
@@ -127,15 +128,65 @@ impl Shared {
                 waiting.writing = true;
                 std::mem::take(&mut waiting.lost)
             };
-            // There is no place to report that the log cannot be written. The server continues.
-            let _ = to.write_all(&bytes);
+            output.write(&mut to, &bytes, &self.all_lost);
             bytes.clear();
             self.lock().writing = false;
             self.changed.notify_all();
             if lost > 0 {
-                tracing::warn!(lost, "lines of the log were lost, because its reader is too slow");
+                tracing::warn!(lost, "lines of the log were lost, because the reader of the log is too slow");
+            }
+            if let Some((lost, error)) = output.unwritten_before() {
+                tracing::warn!(
+                    lost,
+                    error,
+                    "lines of the log were lost, because the log could not be written"
+                );
             }
         }
+    }
+}
+
+/// What became of the lines that were written.
+#[derive(Default)]
+struct Output {
+    /// Whether the last line was cut.
+    is_cut: bool,
+    /// The lines that were lost since the last line that was written, and why.
+    unwritten: Option<(u64, String)>,
+    /// Whether the last lines were written.
+    works: bool,
+}
+
+impl Output {
+    /// Writes lines. If that fails, there is no place to say so: the server continues, and counts the lost lines.
+    fn write(&mut self, to: &mut impl Write, mut lines: &[u8], lost: &AtomicU64) {
+        if self.is_cut && to.write_all(b"\n").is_ok() {
+            self.is_cut = false;
+        }
+        self.works = true;
+        while !lines.is_empty() {
+            match to.write(lines) {
+                Ok(written @ 1..) => {
+                    self.is_cut = lines[written - 1] != b'\n';
+                    lines = &lines[written..];
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                failed => {
+                    let error = failed.err().unwrap_or_else(|| io::ErrorKind::WriteZero.into());
+                    let unwritten = lines.iter().filter(|byte| **byte == b'\n').count() as u64;
+                    lost.fetch_add(unwritten, Ordering::Relaxed);
+                    let before = self.unwritten.take().map_or(0, |(before, _)| before);
+                    self.unwritten = Some((before + unwritten, error.to_string()));
+                    self.works = false;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The lines that were lost before the lines that were just written, and why.
+    fn unwritten_before(&mut self) -> Option<(u64, String)> {
+        self.unwritten.take_if(|_| self.works)
     }
 }
 
@@ -188,11 +239,60 @@ mod tests {
         for _ in 0..5 * MOST_WAITING / line.len() {
             (&log.lines()).write_all(&line).unwrap();
         }
-        assert!(log.0.0.lock().lost > 0);
-        assert_eq!(log.0.0.lock().lost, log.lost().load(Ordering::Relaxed));
+        // The writer may have taken the number of the first lost lines already, to report it.
+        let waiting = log.0.0.lock().lost;
+        let lost = log.lost().load(Ordering::Relaxed);
+        assert!(waiting > 0 && waiting <= lost, "{waiting} of {lost}");
+        let kept = 5 * MOST_WAITING / line.len() - usize::try_from(lost).unwrap();
+        assert!(kept * line.len() >= MOST_WAITING, "{kept}");
         drop(closed);
         drop(log);
         let bytes: usize = written.try_iter().map(|bytes| bytes.len()).sum();
         assert!((MOST_WAITING..=2 * MOST_WAITING).contains(&bytes), "{bytes}");
+    }
+
+    /// A disk with room for this number of bytes.
+    struct Disk(Arc<Mutex<(usize, Vec<u8>)>>);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let (room, written) = &mut *self.0.lock().unwrap();
+            let taken = bytes.len().min(*room);
+            if taken == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            *room -= taken;
+            written.extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_do_not_fit_on_the_disk_are_counted() {
+        let disk = Arc::new(Mutex::new((25, Vec::new())));
+        let log = Log::new(Disk(Arc::clone(&disk)));
+        let lost = log.lost();
+        let soon = |holds: &dyn Fn() -> bool| {
+            let begun = std::time::Instant::now();
+            while !holds() {
+                assert!(begun.elapsed() < Duration::from_secs(20));
+                thread::sleep(Duration::from_millis(1));
+            }
+        };
+        // Two lines and a half fit, of six.
+        for _ in 0..6 {
+            (&log.lines()).write_all(b"123456789\n").unwrap();
+        }
+        soon(&|| lost.load(Ordering::Relaxed) == 4);
+        disk.lock().unwrap().0 = 1000;
+        (&log.lines()).write_all(b"room\n").unwrap();
+        drop(log);
+        let written = String::from_utf8(disk.lock().unwrap().1.clone()).unwrap();
+        assert_eq!(written, "123456789\n123456789\n12345\nroom\n");
+        assert_eq!(lost.load(Ordering::Relaxed), 4);
     }
 }

@@ -4,10 +4,10 @@
 
 use std::ffi::OsString;
 
-use clap::Parser as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::cli::Cli;
+use crate::command_line;
 
 /// The push that the words mean, after clap has found no command in them.
 ///
@@ -26,11 +26,11 @@ pub(crate) fn push(
     let mut words: Vec<OsString> = words.collect();
     let Some(at) = words.iter().skip(1).position(|other| other == word.as_str()) else { return Err(None) };
     words.insert(at + 1, "push".into());
-    let cli = Cli::try_parse_from(&words).map_err(|_| None)?;
+    let cli: Cli = command_line::parse(words).map_err(|_| None)?;
     match cli.push_of_known_vendor() {
-        Some(true) => Ok(cli),
-        Some(false) => Err(Some(format!(
-            "run `raas push {word} IMAGE` to publish an image, if {word} is a vendor; no vendor of that name is known"
+        Some((true, _)) => Ok(cli),
+        Some((false, image)) => Err(Some(format!(
+            "run `raas push {word} {image}` to publish the image, if {word} is a vendor; no vendor of that name is known"
         ))),
         None => Err(None),
     }

@@ -11,6 +11,8 @@ use raas_base::failure::Failure;
 use raas_types::Utc;
 use serde::Serialize;
 
+use crate::report::FailureReport;
+
 /// The first error of writing results.
 static WRITE_ERROR: OnceLock<io::Error> = OnceLock::new();
 
@@ -22,10 +24,20 @@ pub(crate) fn line(text: &str) {
 /// Writes a line of results. A reader that has gone away (`raas … | head`) is no error. The first other error is kept
 /// for the end of the command.
 fn write(text: &str) {
-    match writeln!(io::stdout().lock(), "{text}") {
+    keep_error(writeln!(io::stdout().lock(), "{text}"));
+}
+
+fn keep_error(written: io::Result<()>) {
+    match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => drop(WRITE_ERROR.set(error)),
         _ => {}
     }
+}
+
+/// Writes a script or a page of raas's own, as it is.
+#[cfg(feature = "operator")]
+pub(crate) fn raw(bytes: &[u8]) {
+    keep_error(io::stdout().lock().write_all(bytes));
 }
 
 /// The first error of writing results, if there was one.
@@ -64,12 +76,19 @@ const BRIEF: Duration = Duration::from_secs(1);
 /// Whether lines on standard error are JSON, as the log of a server.
 static IS_JSON: AtomicBool = AtomicBool::new(false);
 
+/// Whether standard output has a JSON value.
+static HAS_REPORT: AtomicBool = AtomicBool::new(false);
+
 /// Whether standard error gets failures only.
 static IS_QUIET: AtomicBool = AtomicBool::new(false);
 
 /// From now on a line on standard error is a JSON object with the keys of the server's log.
 pub(crate) fn as_json_log() {
     IS_JSON.store(true, Ordering::Relaxed);
+}
+
+pub(crate) fn is_json_log() -> bool {
+    IS_JSON.load(Ordering::Relaxed)
 }
 
 /// From now on standard error gets failures only, and no notes or progress.
@@ -85,6 +104,13 @@ pub(crate) fn is_quiet() -> bool {
 pub(crate) fn note(text: &str) {
     if !is_quiet() {
         stderr_line("INFO", text);
+    }
+}
+
+/// Writes to standard error what works worse than it could, unless the user wants no notes.
+pub(crate) fn warning(text: &str) {
+    if !is_quiet() {
+        stderr_line("WARN", text);
     }
 }
 
@@ -126,34 +152,30 @@ pub(crate) fn wait_briefly() {
 
 /// Writes one JSON value, for scripts.
 pub(crate) fn json(value: &impl Serialize) {
+    HAS_REPORT.store(true, Ordering::Relaxed);
     // JSON escapes control characters itself.
     write(&serde_json::to_string_pretty(value).expect("all keys of results are strings"));
 }
 
-/// The failure of a command, for scripts.
+/// The output of a command that has failed.
 #[derive(Serialize)]
-struct FailureReport<'a> {
-    error: FailureText<'a>,
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct ErrorReport {
+    error: FailureReport,
 }
 
-#[derive(Serialize)]
-struct FailureText<'a> {
-    /// What failed, and on what.
-    message: &'a str,
-    /// Why, the nearest cause first.
-    causes: Vec<String>,
-    /// What to do, the first thing to try first.
-    hints: &'a [String],
-    exit_code: u8,
-}
-
-/// Writes a failure: for people to standard error, and with `json` as one JSON object to standard output too.
-pub(crate) fn failure(failure: &Failure, json: bool) {
+/// Writes a failure: for people to standard error, and with `as_json` to standard output too.
+pub(crate) fn failure(failure: &Failure, as_json: bool) {
     error(&failure.to_string());
-    if json {
-        let (causes, exit_code) = (failure.causes(), failure.kind().exit_code());
-        let (message, hints) = (failure.message(), failure.hints());
-        self::json(&FailureReport { error: FailureText { message, causes, hints, exit_code } });
+    if as_json {
+        json_failure(FailureReport::from(failure));
+    }
+}
+
+/// Writes a failure to standard output, unless the command has written its report there: a reader expects one JSON object.
+pub(crate) fn json_failure(error: FailureReport) {
+    if !HAS_REPORT.load(Ordering::Relaxed) {
+        json(&ErrorReport { error });
     }
 }
 

@@ -46,7 +46,11 @@ pub(crate) fn choose<'a>(
     create: bool,
 ) -> Result<Chosen<'a>, Failure> {
     match config.openshift.platform {
-        PlatformName::Local => Ok(Chosen { platform: Box::new(Local::new(home.servers())), place: None }),
+        PlatformName::Local => {
+            let registry = config.vendor(vendor).registry_addresses.first().map(ToString::to_string);
+            let local = Local::new(home.servers()).with_registry(registry);
+            Ok(Chosen { platform: Box::new(local), place: None })
+        }
         PlatformName::Kubernetes => kubernetes::open(config, Some(vendor), create),
         PlatformName::Git => {
             let git = git(home, config, vendor)?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::Args;
 use raas_base::Say;
@@ -15,6 +16,7 @@ use crate::config::Config;
 use crate::exposure;
 use crate::follow_up::FollowUp;
 use crate::output;
+use crate::report::Published;
 use crate::storage::OpenRegistry;
 
 /// The arguments of both commands.
@@ -55,19 +57,23 @@ struct Protect<'a> {
 
 /// The result for scripts.
 #[derive(Serialize)]
-struct Report {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct ProtectReport {
+    #[cfg_attr(test, schemars(with = "String"))]
+    vendor: VendorName,
     pattern: String,
+    /// Whether only users and customers may see the repositories now.
     protected: bool,
     /// The repositories that have changed.
-    repositories: BTreeSet<RepositoryName>,
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
+    changed_repositories: BTreeSet<RepositoryName>,
     /// The repositories that match, and were so already.
-    unchanged: BTreeSet<RepositoryName>,
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
+    unchanged_repositories: BTreeSet<RepositoryName>,
     /// The patterns of new repositories that were added or removed.
-    patterns: Vec<String>,
-    commit: String,
-    changed: bool,
-    served: bool,
-    backed_up: bool,
+    changed_patterns: Vec<String>,
+    #[serde(flatten)]
+    published: Published,
 }
 
 impl Protect<'_> {
@@ -79,24 +85,31 @@ impl Protect<'_> {
         if to == Protection::Protected {
             exposure::check_new(&vendor, &config.vendor(vendor_name), pattern)?;
         }
-        let say = if json { Say::nothing() } else { Say::new(output::error) };
+        let say = Say::new(output::note);
         let open = OpenRegistry::open(&vendor, config, say.clone())?;
         let registry = open.registry();
         let change = access::change_protection(&registry, pattern, to)?;
         let name = change.repositories.first();
         let follow_up = FollowUp { home, config, registry, name, no_backup, say: &|line| say.line(line) };
+        let published = Instant::now();
         let followed = follow_up.run(&change.done.commit)?;
+        if let Some(doubt) = followed.doubt(published) {
+            output::note(&format!("Note: {doubt}"));
+        }
         if json {
-            output::json(&Report {
+            output::json(&ProtectReport {
+                vendor: vendor_name.clone(),
                 pattern: pattern.to_string(),
                 protected: to == Protection::Protected,
-                repositories: change.repositories,
-                unchanged: change.unchanged,
-                patterns: change.patterns.iter().map(ToString::to_string).collect(),
-                commit: change.done.commit.to_string(),
-                changed: change.done.changed,
-                served: !followed.servers.is_empty(),
-                backed_up: followed.backed_up,
+                changed_repositories: change.repositories,
+                unchanged_repositories: change.unchanged,
+                changed_patterns: change.patterns.iter().map(ToString::to_string).collect(),
+                published: Published {
+                    commit: change.done.commit.to_string(),
+                    changed: change.done.changed,
+                    served: followed.is_served(),
+                    backed_up: followed.backed_up,
+                },
             });
         } else {
             self.print(&change);

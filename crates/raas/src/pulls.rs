@@ -17,7 +17,7 @@ use raas_types::{RepositoryName, Utc, VendorName};
 pub(crate) use last_used::LastUsed;
 use line::{Line, Skipped};
 use raas_base::failure::{Failure, Kind};
-pub(crate) use report::{Lines, Report, day};
+pub(crate) use report::{CustomerCounts, Lines, Report, day};
 
 /// Selects the requests to count.
 #[derive(Debug, Default)]
@@ -57,7 +57,7 @@ pub(crate) fn count(logs: &[PathBuf], filter: &PullFilter) -> Result<Report, Fai
         // Requests before the first second are counted too, since this request may belong to a pull that began earlier.
         let counted = counter.count(&fetch);
         if filter.has_time(fetch.time) {
-            report.add(&fetch, line.customer.as_deref(), &counted);
+            report.add(&fetch, &counted);
         }
     })?;
     report.lines = lines;
@@ -190,16 +190,16 @@ mod tests {
         let shown = serde_json::to_value(&report).unwrap();
         let day = |tag: &str, day: &str| json!({"tag": tag, "day": day, "pulls": 1});
         assert_eq!(
-            shown["images"],
+            shown["repositories"],
             json!([
                 {
-                    "vendor": "acme", "image": "app", "pulls": 3, "polls": 1, "mirror_pulls": 1,
+                    "vendor": "acme", "repository": "app", "pulls": 3, "polls": 1, "mirror_pulls": 1,
                     "attachments": {"sig": 1},
-                    "tags": [day("1.0", "2026-11-23"), day("1.0", "2026-11-24"), day("2.0", "2026-11-24")],
+                    "pulls_by_tag": [day("1.0", "2026-11-23"), day("1.0", "2026-11-24"), day("2.0", "2026-11-24")],
                 },
                 {
-                    "vendor": "acme", "image": "other", "pulls": 1, "polls": 0, "mirror_pulls": 0, "attachments": {},
-                    "tags": [day("2.0", "2026-11-24")],
+                    "vendor": "acme", "repository": "other", "pulls": 1, "polls": 0, "mirror_pulls": 0, "attachments": {},
+                    "pulls_by_tag": [day("2.0", "2026-11-24")],
                 },
             ])
         );
@@ -209,29 +209,33 @@ mod tests {
     #[test]
     fn pulls_are_counted_by_customer() {
         let of = |customer: Option<&str>, time: &str| {
-            let mut more =
-                json!({"kind": "manifest", "tag": "1.0", "remote": format!("192.0.2.{}:1", time.len())});
+            let mut more = json!({"kind": "manifest", "tag": "1.0"});
             if let Some(customer) = customer {
                 more["customer"] = customer.into();
             }
             get(time, "docker", more)
         };
+        let list = json!({"kind": "tags", "customer": "bigbank"});
         let log = [
             of(Some("bigbank"), "24T09:00:00"),
             of(Some("bigbank"), "24T19:00:00"),
             of(Some("smallshop"), "24T12:00:00"),
+            // A mirror of a customer counts apart, and is none of another customer at the same address.
+            get("24T22:00:00", "docker", list),
+            of(Some("bigbank"), "24T22:00:01"),
+            of(Some("smallshop"), "24T22:00:01"),
             of(None, "24T15:00:00"),
         ]
         .concat();
         let all = serde_json::to_value(counted(log.as_bytes(), &PullFilter::default()).unwrap()).unwrap();
-        let row = |customer: &str, pulls: u64| json!({"customer": customer, "image": "app", "pulls": pulls, "vendor": "acme"});
-        assert_eq!(all["customers"], json!([row("", 1), row("bigbank", 2), row("smallshop", 1)]));
+        let row = |customer: &str, pulls: u64, mirrors: u64| json!({"customer": customer, "repository": "app", "pulls": pulls, "mirror_pulls": mirrors, "vendor": "acme"});
+        assert_eq!(all["customers"], json!([row("", 1, 0), row("bigbank", 2, 1), row("smallshop", 2, 0)]));
         let customer = Some("bigbank".parse().unwrap());
         let one = counted(log.as_bytes(), &PullFilter { customer, ..PullFilter::default() }).unwrap();
         assert_eq!(one.pulls(), 2);
         let nobody = self::log();
         let none = serde_json::to_value(counted(nobody.as_bytes(), &PullFilter::default()).unwrap()).unwrap();
-        assert!(none.get("customers").is_none(), "a log without customers has no rows of them");
+        assert_eq!(none["customers"], json!([]), "a log without customers has no rows of them");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod manifests;
 mod mask;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, Seek as _};
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use serde::Serialize;
 use crate::config::Config;
 use crate::progress::Progress;
 use crate::push::OrFail as _;
+use crate::report;
 use manifests::Uploader;
 
 /// What the command line asks for.
@@ -35,17 +37,22 @@ pub(crate) struct Options {
 
 /// What was uploaded.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Report {
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub(crate) vendor: VendorName,
     /// The repository: an address in Pulp's registry, or an id of Pulp 2.
-    pub(crate) repository: String,
-    /// Whether the command made the repository of Pulp 2.
-    pub(crate) made: bool,
-    /// The uploaded tags, with the digests of their manifests where Pulp has such.
-    pub(crate) tags: Vec<(Tag, Option<Digest>)>,
-    /// The Docker v1 image that Pulp 2 leaves out, with its ancestors.
-    pub(crate) masked: Option<String>,
+    pub(crate) pulp_repository: String,
+    /// Whether the repository existed before. A registry of Pulp 3 does not tell, and makes what is missing.
+    pub(crate) existed: Option<bool>,
+    /// The uploaded tags, with the digests of their manifests. Pulp 2 has no digests.
+    #[serde(serialize_with = "report::tags")]
+    #[cfg_attr(test, schemars(with = "Vec<report::TagReport<Option<String>>>"))]
+    pub(crate) tags: BTreeMap<Tag, Option<Digest>>,
+    /// The Docker v1 image that Pulp 2 leaves out, with its ancestors. `null` if nothing is left out.
+    pub(crate) masked_image: Option<String>,
     /// The uploaded bytes.
-    pub(crate) bytes: u64,
+    pub(crate) size: u64,
 }
 
 /// Uploads the archive. An upload that failed can be run again: what the server has is not sent again to Pulp 3.
@@ -85,7 +92,7 @@ pub(crate) fn upload(
         PulpTarget::Registry(address) => {
             let image = archive.read(&selection, None).or_fail()?;
             progress.notes(image.notes());
-            to_registry(&address, access, image, home, &limits, progress)
+            to_registry(&address, access, image, &options.vendor, (home, &limits), progress)
         }
         PulpTarget::Pulp2(server, id) => to_pulp2(&server, &id, &archive, config, options, progress),
     }
@@ -110,15 +117,22 @@ fn to_registry(
     address: &RegistryAddress,
     access: RemoteOptions,
     image: Image,
-    home: &Home,
-    limits: &Limits,
+    vendor: &VendorName,
+    (home, limits): (&Home, &Limits),
     progress: &Progress,
 ) -> Result<Report, Failure> {
     let remote = Remote::open(address, access)?;
     let uploader = Uploader { remote: &remote, spool: home.root(), limits, progress };
     let (tags, bytes) = uploader.upload(image)?;
     let tags = tags.into_iter().map(|(tag, digest)| (tag, Some(digest))).collect();
-    Ok(Report { repository: address.to_string(), made: false, tags, masked: None, bytes })
+    Ok(Report {
+        vendor: vendor.clone(),
+        pulp_repository: address.to_string(),
+        existed: None,
+        tags,
+        masked_image: None,
+        size: bytes,
+    })
 }
 
 fn to_pulp2(
@@ -160,8 +174,14 @@ fn to_pulp2(
     bar.done();
     let tags = archive.choose(&Wanted::default()).map(|selection| selection.tags()).unwrap_or_default();
     let tags = tags.into_iter().map(|tag| (tag, None)).collect();
-    let masked = mask.map(|mask| mask.to_string());
-    Ok(Report { repository: id.to_owned(), made, tags, masked, bytes: size })
+    Ok(Report {
+        vendor: options.vendor.clone(),
+        pulp_repository: id.to_owned(),
+        existed: Some(!made),
+        tags,
+        masked_image: mask.map(|mask| mask.to_string()),
+        size,
+    })
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use raas_http::{AddressFilter, Agent, AgentOptions, ClientOptions, ForwardProxies, Trust};
+use raas_http::{
+    AddressFilter, Agent, AgentOptions, ClientError, ClientOptions, ForwardProxies, TlsFault, Trust,
+};
 use raas_platform::client::AskError;
 
 use crate::config::RegistryAddress;
@@ -56,7 +58,7 @@ impl Endpoint {
         let (trust, schemes): (_, &[_]) = if is_loopback {
             (Trust::AnyCertificate, &["http", "https"])
         } else {
-            (trust_for(registry), &["https", "http"])
+            (trust::trust(&registry.to_string()), &["https", "http"])
         };
         let only = address.map(|own| AddressFilter::new(move |other: SocketAddr| other.ip() == own.ip()));
         let client = ClientOptions {
@@ -79,6 +81,13 @@ impl Endpoint {
             }
             _ => self.registry.clone(),
         }
+    }
+
+    /// What to do about an error, if its cause is that this machine does not know the authority of the certificate.
+    pub(crate) fn trust_fix(&self, error: &AskError) -> Option<String> {
+        let is_unknown =
+            matches!(error, AskError::Client(ClientError::Tls { fault: TlsFault::UnknownAuthority, .. }));
+        is_unknown.then(|| trust::fix(&self.registry))
     }
 
     /// Whether the registry answers without TLS, although its address is not of this machine.
@@ -127,12 +136,6 @@ impl Endpoint {
     }
 }
 
-fn trust_for(registry: &RegistryAddress) -> Trust {
-    let roots = trust::roots(&registry.to_string());
-    // A machine without root certificates trusts those of Mozilla.
-    if roots.is_empty() { Trust::System } else { Trust::Authorities(roots) }
-}
-
 #[cfg(test)]
 mod tests {
     use raas_testkit::http::{Asked, Reply, Server};
@@ -153,6 +156,17 @@ mod tests {
         assert_eq!(found[0].revision().unwrap(), "abc");
         assert_eq!(found[0].shown(), registry.to_string());
         assert!(!found[0].lacks_tls());
+    }
+
+    #[test]
+    fn an_unknown_authority_has_a_fix_of_its_own() {
+        let registry: RegistryAddress = "127.0.0.1:1".parse().unwrap();
+        let endpoint = &endpoints(&registry).unwrap()[0];
+        let error = |fault| AskError::Client(ClientError::Tls { fault, why: String::new() });
+        let fix = endpoint.trust_fix(&error(TlsFault::UnknownAuthority)).unwrap();
+        assert!(fix.contains("certs.d/127.0.0.1:1/ca.crt") && fix.contains("SSL_CERT_FILE"), "{fix}");
+        assert_eq!(endpoint.trust_fix(&error(TlsFault::OtherName)), None);
+        assert_eq!(endpoint.trust_fix(&AskError::Status(503)), None);
     }
 
     #[test]

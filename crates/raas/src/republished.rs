@@ -15,6 +15,7 @@ use crate::changes;
 use crate::config::Config;
 use crate::follow_up::FollowUp;
 use crate::output;
+use crate::report::{self, Published};
 use crate::storage::OpenRegistry;
 use crate::vendors;
 
@@ -32,20 +33,24 @@ pub(crate) struct Republish<'a> {
 
 /// The result for people and scripts.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct RepublishReport {
+    #[cfg_attr(test, schemars(with = "String"))]
+    vendor: VendorName,
+    #[cfg_attr(test, schemars(with = "String"))]
+    repository: RepositoryName,
     /// What was done, in a sentence.
     what: String,
     /// The tags that the image has now.
+    #[serde(serialize_with = "report::tags")]
+    #[cfg_attr(test, schemars(with = "Vec<report::TagReport<String>>"))]
     tags: BTreeMap<Tag, Digest>,
     /// What changed in the image.
-    change: RepositoryChange,
-    commit: String,
-    /// Whether the command made the commit.
-    changed: bool,
-    /// Whether a server serves the commit.
-    served: bool,
-    /// Whether the configuration repository has the backup.
-    backed_up: bool,
+    #[serde(serialize_with = "report::changes")]
+    #[cfg_attr(test, schemars(with = "report::ChangeReport"))]
+    changes: RepositoryChange,
+    #[serde(flatten)]
+    published: Published,
 }
 
 impl Republish<'_> {
@@ -61,17 +66,21 @@ impl Republish<'_> {
         open.remember_storage()?;
         let registry = open.registry();
         let Republished { what, tags, change, done } = publish(&registry, name)?;
-        let name = Some(name);
-        let follow_up = FollowUp { home, config, registry, name, no_backup, say: &|line| say.line(line) };
+        let follow_up =
+            FollowUp { home, config, registry, name: Some(name), no_backup, say: &|line| say.line(line) };
         let followed = follow_up.run(&done.commit)?;
         Ok(RepublishReport {
+            vendor: self.vendor.clone(),
+            repository: name.clone(),
             what,
             tags,
-            change,
-            commit: done.commit.to_string(),
-            changed: done.changed,
-            served: followed.is_served(),
-            backed_up: followed.backed_up,
+            changes: change,
+            published: Published {
+                commit: done.commit.to_string(),
+                changed: done.changed,
+                served: followed.is_served(),
+                backed_up: followed.backed_up,
+            },
         })
     }
 }
@@ -84,8 +93,7 @@ impl RepublishReport {
             return;
         }
         output::line(&self.what);
-        changes::lines(&self.change).iter().for_each(|line| output::line(line));
-        let published = if self.changed { "Published" } else { "Nothing changed: it is published already," };
-        output::line(&format!("{published} as commit {}", &self.commit[..12]));
+        changes::lines(&self.changes).iter().for_each(|line| output::line(line));
+        output::line(&self.published.line());
     }
 }

@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use raas_server::{AddressError, Bucket, CdnError, Metadata, Origin, ProxyRules, SiteConfig, SiteSource};
 use raas_types::VendorName;
 
 use crate::config::{Aws, Config, CraneConf, VendorSettings};
-use crate::storage::other_storage;
+use crate::storage::{check_storage, other_storage};
 use raas_base::failure::{Failure, Kind};
 use raas_publish::home::{Home, Vendor};
+use raas_publish::reading::Reading;
 use raas_types::BucketAccess;
 
 mod buckets;
@@ -20,7 +21,7 @@ mod stateless;
 
 pub(crate) use buckets::Buckets;
 use buckets::cdn;
-use served_vendors::ServedVendors;
+use served_vendors::{ServedVendors, is_gone};
 pub(crate) use stateless::{LocationArgument, stateless};
 
 /// The file of users in a vendor's folder, as `htpasswd -B` writes it.
@@ -35,9 +36,13 @@ pub(crate) struct HomeSites {
     buckets: Buckets,
     /// The deliveries, kept after the first use: see [`delivery`](Self::delivery).
     deliveries: Mutex<BTreeMap<VendorName, VendorDelivery>>,
-    /// The vendors that are not served because of their storage. The log has each of them once.
-    refused: Mutex<BTreeSet<VendorName>>,
+    /// The vendors that are not served as they are configured, with the reasons, which the log has.
+    refused: Mutex<BTreeMap<String, String>>,
+    /// The vendors whose documents name another storage than the configuration. An older raas has not noted their storage.
+    elsewhere: Mutex<BTreeSet<VendorName>>,
     served: Mutex<ServedVendors>,
+    /// The vendors that cannot be read, each with the reason that the log has already.
+    unreadable: Mutex<BTreeMap<VendorName, String>>,
 }
 
 /// How a vendor's bytes reach its clients.
@@ -50,22 +55,11 @@ struct VendorDelivery {
 
 impl HomeSites {
     /// The named vendors of a home, or all if none is named.
-    ///
-    /// # Errors
-    /// The section of a named vendor describes no usable bucket.
-    pub(crate) fn new(
-        home: &Home,
-        config: &Config,
-        only: Vec<VendorName>,
-        buckets: Buckets,
-    ) -> Result<Self, Failure> {
+    pub(crate) fn new(home: &Home, config: &Config, only: Vec<VendorName>, buckets: Buckets) -> Self {
         let (home, config, deliveries) = (home.clone(), config.clone(), Mutex::default());
-        let (refused, served) = (Mutex::default(), Mutex::default());
-        let sites = Self { home, config, only, buckets, deliveries, refused, served };
-        for name in &sites.only {
-            sites.delivery(name)?;
-        }
-        Ok(sites)
+        let (refused, elsewhere) = (Mutex::default(), Mutex::default());
+        let (served, unreadable) = (Mutex::default(), Mutex::default());
+        Self { home, config, only, buckets, deliveries, refused, elsewhere, served, unreadable }
     }
 
     pub(crate) fn vendors(&self) -> io::Result<Vec<Vendor>> {
@@ -75,38 +69,89 @@ impl HomeSites {
         Ok(self.only.iter().map(|name| self.home.vendor(name)).collect())
     }
 
-    /// Whether the vendor's objects are where the configuration says. A vendor that was set up with another
-    /// configuration while the server runs is not served, since the server cannot find its objects.
-    fn has_storage(&self, vendor: &Vendor) -> io::Result<bool> {
-        let other =
-            other_storage(vendor, &self.config).map_err(|failure| io::Error::other(failure.to_string()))?;
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(other) = other else {
-            refused.remove(vendor.name());
-            return Ok(true);
-        };
-        if refused.insert(vendor.name().clone()) {
-            tracing::error!(
-                vendor = %vendor.name(),
-                objects = %other,
-                configuration = self.config.origin,
-                "cannot serve a vendor: its objects are in another storage than the server's configuration says"
-            );
+    /// Checks that a vendor can be served, more thoroughly than a server does at each poll.
+    ///
+    /// # Errors
+    /// The vendor's section cannot be served, or its objects are in another storage than the section says.
+    pub(crate) fn check(&self, vendor: &Vendor) -> Result<(), Failure> {
+        self.check_section(vendor.name())?;
+        // Each request for bytes of this vendor would fail.
+        if let Err(failure) = check_storage(vendor, &self.config) {
+            if matches!(other_storage(vendor, &self.config), Ok(None)) {
+                self.elsewhere().insert(vendor.name().clone());
+            }
+            return Err(failure);
         }
-        Ok(false)
+        self.delivery(vendor.name()).map(drop)
     }
 
-    fn site(&self, vendor: &Vendor) -> io::Result<SiteConfig> {
+    fn elsewhere(&self) -> MutexGuard<'_, BTreeSet<VendorName>> {
+        self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_section(&self, vendor: &VendorName) -> Result<(), Failure> {
+        match self.config.refusal(vendor) {
+            Some(reason) => Err(Failure::new(Kind::Usage, reason)),
+            None => Ok(()),
+        }
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Logs once that a vendor cannot be served.
+    fn log_refused(&self, refused: BTreeMap<String, String>) {
+        let mut before = self.refusals();
+        for (vendor, reason) in &refused {
+            if before.get(vendor) != Some(reason) {
+                tracing::error!(vendor, reason, "cannot serve a vendor as it is configured");
+            }
+        }
+        for vendor in before.keys().filter(|vendor| !refused.contains_key(*vendor)) {
+            tracing::info!(vendor, "a vendor can be served as it is configured again");
+        }
+        *before = refused;
+    }
+
+    fn unreadable(&self) -> MutexGuard<'_, BTreeMap<VendorName, String>> {
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Logs once that a vendor cannot be read.
+    fn log_unreadable(&self, vendor: &VendorName, failure: &Failure) {
+        let reason = failure.to_string();
+        if self.unreadable().get(vendor) != Some(&reason) {
+            tracing::error!(%vendor, reason, "cannot read a vendor; serving what was last read of it");
+            self.unreadable().insert(vendor.clone(), reason);
+        }
+    }
+
+    fn site(&self, vendor: &Vendor) -> Result<SiteConfig, Failure> {
+        self.check_section(vendor.name())?;
+        let was_elsewhere = self.elsewhere().contains(vendor.name());
+        if was_elsewhere {
+            check_storage(vendor, &self.config)?;
+            self.elsewhere().remove(vendor.name());
+        }
+        // The vendor may have been set up with another configuration while the server runs.
+        if let Some(other) = other_storage(vendor, &self.config)? {
+            let message = format!(
+                "the objects of {} are in {other}, and the server's configuration, {}, names another storage",
+                vendor.name(),
+                self.config.origin
+            );
+            return Err(Failure::new(Kind::Usage, message));
+        }
         let settings = self.config.vendor(vendor.name());
-        let VendorDelivery { bucket, proxy_rules } =
-            self.delivery(vendor.name()).map_err(|failure| io::Error::other(failure.to_string()))?;
+        let VendorDelivery { bucket, proxy_rules } = self.delivery(vendor.name())?;
         let site = SiteConfig::new(
             vendor.name().clone(),
             Metadata::Folder(vendor.checkout().folder().to_owned()),
             bucket.unwrap_or_else(|| Bucket::Folder(vendor.bucket())),
         );
         Ok(SiteConfig {
-            users: Some(vendor.folder().join(USERS)).filter(|file| file.is_file()),
+            users: Some(vendor.folder().join(USERS)).filter(|file| !is_gone(file)),
             proxy_rules,
             ..with_access(site, &settings)
         })
@@ -132,13 +177,37 @@ impl HomeSites {
 impl SiteSource for HomeSites {
     fn sites(&self) -> io::Result<Vec<SiteConfig>> {
         let mut found = Vec::new();
-        for vendor in self.vendors()?.into_iter().filter(Vendor::exists) {
-            if self.has_storage(&vendor)? {
-                found.push(self.site(&vendor)?);
+        let mut refused = BTreeMap::new();
+        for vendor in self.vendors()? {
+            // A vendor that cannot be read stays a site, which serves what was last read of it. Without that it is not
+            // ready, and answers 503: a 404 would say that its images are not published.
+            let is_unreadable = match vendor.presence() {
+                Reading::Absent => continue,
+                Reading::There(()) => {
+                    if self.unreadable().remove(vendor.name()).is_some() {
+                        tracing::info!(vendor = %vendor.name(), "a vendor can be read again");
+                    }
+                    false
+                }
+                Reading::Unreadable(failure) => {
+                    self.log_unreadable(vendor.name(), &failure);
+                    true
+                }
+            };
+            match self.site(&vendor) {
+                Ok(site) => found.push(SiteConfig { is_unreadable, ..site }),
+                Err(failure) => {
+                    refused.insert(vendor.name().to_string(), failure.to_string().replace('\n', "; "));
+                }
             }
         }
+        self.log_refused(refused);
         let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(served.update(self.home.root(), found))
+    }
+
+    fn refused(&self) -> BTreeMap<String, String> {
+        self.refusals().clone()
     }
 }
 
@@ -197,7 +266,7 @@ pub(crate) fn object_url(aws: &Aws, settings: &VendorSettings) -> Result<Option<
         BucketAccess::Proxy => return Ok(None),
         BucketAccess::Cdn => cdn(settings)?,
         BucketAccess::Presigned | BucketAccess::Public => {
-            buckets::location(aws, settings, bucket).base_url()?
+            buckets::location(aws.region.as_deref(), settings, bucket).base_url()?
         }
     };
     Ok(Some(base.as_str().to_owned()))

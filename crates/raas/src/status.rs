@@ -2,12 +2,12 @@
 
 mod access;
 pub(crate) mod certificate;
-mod check;
 mod deep;
 pub(crate) mod egress;
 mod elsewhere;
 pub(crate) mod federation;
 pub(crate) mod metrics;
+mod public_reads;
 mod server;
 pub(crate) mod source;
 mod storage;
@@ -16,8 +16,10 @@ use std::fs;
 
 use raas_types::crane::{Document, Severity, lint, tree};
 use raas_types::{Pointer, RepositoryName, VendorName};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
+use crate::check::timed;
+pub(crate) use crate::check::{Check, Outcome};
 use crate::config::Config;
 use crate::exposure::{self, OpenAccess};
 use crate::output::number;
@@ -25,32 +27,69 @@ use crate::platform;
 use crate::progress::bytes;
 use crate::storage::say_on_stderr;
 use crate::vendors;
-use check::timed;
-pub(crate) use check::{Check, Outcome};
 pub(crate) use deep::{Deep, ScrubProgress};
 use raas_base::failure::Failure;
 use raas_base::files;
 use raas_git::CommitId;
 use raas_publish::catch_up;
+use raas_publish::gc::{self, KEEP_DAYS};
 use raas_publish::home::{Home, Vendor};
 use raas_publish::reading::Reading;
 use raas_publish::registry::Registry;
-use raas_publish::storage::Storage;
+use raas_publish::storage::{ListedObject, Storage};
 use raas_publish::{integrity, inventory, snapshot};
 use server::PublishedRepositories;
 use storage::CheckedStorage;
 
 /// The result of all checks.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Status {
+    #[cfg_attr(test, schemars(with = "String"))]
     pub(crate) vendor: VendorName,
     platform: &'static str,
     /// Whether every check holds; warnings do not count.
     pub(crate) healthy: bool,
     pub(crate) checks: Vec<Check>,
-    /// The scrub of a deep check.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The reading of all objects by a deep check. `null` without --deep.
+    #[serde(rename = "scrub", serialize_with = "scrub")]
+    #[cfg_attr(test, schemars(with = "Option<ScrubReport>"))]
     pub(crate) reading: Option<ScrubProgress>,
+}
+
+/// The progress of a reading of all objects.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct ScrubReport {
+    /// When it began.
+    begun: Option<String>,
+    /// When it had read all objects. `null` if it goes on with the next run.
+    finished: Option<String>,
+    /// How many objects were read.
+    objects: usize,
+    /// How many bytes were read.
+    size: u64,
+    /// The objects with the wrong content.
+    wrong: Vec<WrongObject>,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct WrongObject {
+    object: String,
+    why: String,
+}
+
+fn scrub<S: Serializer>(reading: &Option<ScrubProgress>, to: S) -> Result<S::Ok, S::Error> {
+    let wrong = |(object, why): (&String, &String)| WrongObject { object: object.clone(), why: why.clone() };
+    let report = reading.as_ref().map(|reading| ScrubReport {
+        begun: reading.begun.clone(),
+        finished: reading.finished.clone(),
+        objects: reading.objects,
+        size: reading.bytes,
+        wrong: reading.wrong.iter().map(wrong).collect(),
+    });
+    report.serialize(to)
 }
 
 /// Makes all checks. With an image, only this image's objects and documents are checked. With `deep`, every stored byte
@@ -64,7 +103,7 @@ pub(crate) fn check(
 ) -> Status {
     let vendor = home.vendor(name);
     let mut reading = None;
-    let checks = if vendor.exists() {
+    let checks = if matches!(vendor.presence(), Reading::There(())) {
         let mut checks = Checks { home, config, vendor: &vendor, image, deep, reading: None };
         let all = checks.all();
         reading = checks.reading;
@@ -116,6 +155,9 @@ impl Checks<'_> {
         let documents = documents(vendor, image);
         match &documents {
             Ok(documents) => {
+                if let CheckedStorage::Answers(storage) = &checked {
+                    checks.extend(timed(|| self.public_reads(storage.as_ref(), documents)));
+                }
                 checks.extend(timed(|| vec![check_documents(vendor, documents, image)]));
                 checks.extend(timed(|| self.images(&checked, documents)));
             }
@@ -144,6 +186,13 @@ impl Checks<'_> {
 
     fn record(&self) -> Check {
         check_record(self.vendor).unwrap_or_else(|failure| Check::unable("record", &failure))
+    }
+
+    /// The check that everybody may read what is published, if that is how clients get it.
+    fn public_reads(&self, storage: &dyn Storage, documents: &[DeployedDocument]) -> Vec<Check> {
+        let settings = self.config.vendor(self.vendor.name());
+        let check = public_reads::check(self.vendor, &settings, storage, own(documents));
+        check.into_iter().collect()
     }
 
     fn snapshot(&self, storage: &dyn Storage) -> Check {
@@ -177,9 +226,11 @@ fn check_folder(vendor: &Vendor) -> Check {
 /// The failed check of protected repositories whose objects everybody may read. `None` if there are none.
 fn check_exposure(vendor: &Vendor, config: &Config) -> Option<Check> {
     let open = OpenAccess::of(&config.vendor(vendor.name()))?;
-    // The check of the metadata reports a checkout that cannot be read.
-    let names = exposure::protected(vendor).ok().filter(|names| !names.is_empty())?;
-    Some(Check::failed("protected", open.message(vendor, &names), open.hint(vendor)))
+    match exposure::protected(vendor) {
+        Ok(names) if names.is_empty() => None,
+        Ok(names) => Some(Check::failed("protected", open.message(vendor, &names), open.hint(vendor))),
+        Err(failure) => Some(Check::unable("protected", &failure)),
+    }
 }
 
 /// The failed check of a checkout that cannot be read.
@@ -249,6 +300,11 @@ fn check_snapshot(vendor: &Vendor, storage: &dyn Storage, deep: bool) -> Result<
         }
         (Reading::There(pointer), _) => pointer,
     };
+    if let (false, Some(other)) = (is_known(vendor, &pointer)?, &pointer.vendor)
+        && other != vendor.name()
+    {
+        return Ok(Check::unable("snapshot", &snapshot::another_vendor(storage, vendor.name(), other)));
+    }
     if !is_known(vendor, &pointer)? {
         return Ok(Check::unable("snapshot", &snapshot::another_record(storage, &pointer)));
     }
@@ -331,6 +387,20 @@ fn check_documents(vendor: &Vendor, documents: &[DeployedDocument], image: Optio
     }
 }
 
+/// The vendor's own documents: the operator's have no objects in the bucket. The lint reports documents that do not parse.
+fn own(documents: &[DeployedDocument]) -> impl Iterator<Item = Document> {
+    let own = documents.iter().filter(|document| !tree::is_operators(&document.path));
+    own.filter_map(|document| Document::parse(&document.bytes).ok())
+}
+
+/// Why clients do not get the published images of a bucket with `access = public`, and what to do about it. `None` if
+/// nothing is known to be wrong.
+pub(crate) fn refused_reads(vendor: &Vendor, config: &Config, storage: &dyn Storage) -> Option<String> {
+    // The check of the checkout reports documents that cannot be read.
+    let documents = documents(vendor, None).ok()?;
+    public_reads::warning(vendor, &config.vendor(vendor.name()), storage, own(&documents))
+}
+
 fn check_images(
     vendor: &Vendor,
     storage: &dyn Storage,
@@ -339,9 +409,7 @@ fn check_images(
     deep: Option<&Deep<'_>>,
     reading: &mut Option<ScrubProgress>,
 ) -> Vec<Check> {
-    // The operator's documents have no objects in the bucket. The lint reports documents that do not parse.
-    let own = documents.iter().filter(|document| !tree::is_operators(&document.path));
-    let parsed: Vec<Document> = own.filter_map(|document| Document::parse(&document.bytes).ok()).collect();
+    let parsed: Vec<Document> = own(documents).collect();
     let compared = match inventory::compare(&parsed, storage, image) {
         Ok(compared) => compared,
         Err(error) => return vec![Check::unable("images", &error.into())],
@@ -371,15 +439,23 @@ fn check_images(
             Err(failure) => checks.push(Check::unable("content", &failure)),
         }
     }
-    if !compared.unreferenced.is_empty() {
-        let found = format!("stored objects that no publication needs: {}", compared.unreferenced.len());
-        checks.push(
-            Check::warning("leftovers", found)
-                .details(compared.unreferenced)
-                .fix(format!("run `raas gc {}` to remove them; they do no harm", vendor.name())),
-        );
-    }
+    checks.extend(check_leftovers(vendor, storage, compared.unreferenced));
     checks
+}
+
+/// The warning about objects that `raas gc` would remove. `None` if there are none.
+fn check_leftovers(vendor: &Vendor, storage: &dyn Storage, objects: Vec<ListedObject>) -> Option<Check> {
+    let leftovers = match gc::removable(&vendor.record(), storage, objects) {
+        Ok(leftovers) => leftovers,
+        Err(failure) => return Some(Check::unable("leftovers", &failure)),
+    };
+    let found =
+        format!("stored objects that no publication of the last {KEEP_DAYS} days needs: {}", leftovers.len());
+    (!leftovers.is_empty()).then(|| {
+        Check::warning("leftovers", found)
+            .details(leftovers)
+            .fix(format!("run `raas gc {} --yes`, which removes them; they do no harm", vendor.name()))
+    })
 }
 
 fn check_content(vendor: &Vendor, read: &ScrubProgress) -> Check {
@@ -389,10 +465,8 @@ fn check_content(vendor: &Vendor, read: &ScrubProgress) -> Check {
     if wrong.is_empty() {
         return Check::ok("content", format!("{all}, all as published"));
     }
-    let fix = format!(
-        "{}; what has no other copy is removed, and stored anew when its image is pushed again",
-        repair(vendor)
-    );
+    let fix =
+        format!("{}; what has no other copy is stored anew when its image is pushed again", repair(vendor));
     let details = wrong.iter().map(|(key, why)| format!("{key}: {why}")).collect();
     Check::failed("content", format!("{all}, damaged: {}", wrong.len()), fix).details(details)
 }

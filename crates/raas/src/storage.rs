@@ -74,6 +74,14 @@ pub(crate) fn open(vendor: &Vendor, config: &Config, say: &Say) -> Result<Box<dy
     open_storage(vendor, config, say, s3::Hurry::No)
 }
 
+/// Checks the settings of a vendor's storage, as each command does that opens it. Nothing is asked of the storage.
+///
+/// # Errors
+/// The settings contradict each other.
+pub(crate) fn check_settings(vendor: &Vendor, config: &Config) -> Result<(), Failure> {
+    open_storage(vendor, config, &Say::nothing(), s3::Hurry::No).map(drop)
+}
+
 /// As [`open`], for a command that may do without the storage and must not wait long for it.
 pub(crate) fn open_in_a_hurry(
     vendor: &Vendor,
@@ -121,7 +129,13 @@ fn open_storage(
 ) -> Result<Box<dyn Storage>, Failure> {
     match &config.vendor(vendor.name()).s3_bucket {
         Some(_) => s3::open(vendor, config, say, hurry),
-        None => Ok(Box::new(Directory::new(vendor.bucket()))),
+        None => {
+            // A vendor that is set up has its objects in the home already.
+            if vendor.is_absent() {
+                config.check_bucket_is_named(vendor.name())?;
+            }
+            Ok(Box::new(Directory::new(vendor.bucket())))
+        }
     }
 }
 

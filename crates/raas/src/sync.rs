@@ -2,7 +2,7 @@
 //! for each tag, and nothing else.
 
 mod metrics;
-mod narrowed;
+pub(crate) mod narrowed;
 pub(crate) mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +22,7 @@ use serde::Serialize;
 use crate::config::Config;
 use crate::progress::Progress;
 use crate::push::{self, SourceArgument};
+use crate::report::FailureReport;
 use crate::sync_rule::{Referrers, SyncRule, SyncSource};
 pub(crate) use metrics::write as write_metrics;
 use source::{AT_ONCE, Located, digests, locate};
@@ -43,8 +44,10 @@ pub(crate) struct Options {
 
 /// What a run did, or would do.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Report {
-    /// The images, in the order of the configuration.
+    /// The repositories, in the order of the configuration.
+    #[serde(rename = "repositories")]
     pub(crate) images: Vec<ImageReport>,
     /// Whether this is the report of `--dry-run`.
     pub(crate) dry_run: bool,
@@ -54,22 +57,31 @@ pub(crate) struct Report {
 
 /// What a run did for one image.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct ImageReport {
+    #[cfg_attr(test, schemars(with = "String"))]
     pub(crate) vendor: VendorName,
+    #[cfg_attr(test, schemars(with = "String"))]
+    #[serde(rename = "repository")]
     pub(crate) image: RepositoryName,
-    /// The address of the source, if it is known.
+    /// The address of the source. `null` if it is not known.
     pub(crate) source: Option<String>,
     pub(crate) outcome: Outcome,
     /// The number of wanted tags at the source.
+    #[serde(rename = "tag_count")]
     pub(crate) tags: usize,
     /// The tags that are new, moved or newly signed.
+    #[serde(rename = "changed_tags")]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub(crate) changed: Vec<Tag>,
-    /// The tags that the source lacks.
+    /// The published tags that are not wanted any more, which were removed, or would be.
+    #[serde(rename = "removed_tags")]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub(crate) removed: Vec<Tag>,
-    /// The commit of the publication.
+    /// The commit of the publication. `null` if nothing was published.
     pub(crate) commit: Option<String>,
-    /// Why it failed.
-    pub(crate) error: Option<String>,
+    /// Why it failed. `null` if it did not.
+    pub(crate) error: Option<FailureReport>,
     /// The requests for comparing.
     pub(crate) requests: u64,
     /// The duration in seconds.
@@ -78,6 +90,8 @@ pub(crate) struct ImageReport {
 
 /// How an image stands after a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(rename = "SyncOutcome"))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Outcome {
     /// The image was like its source.
@@ -140,7 +154,7 @@ pub(crate) fn sync(
         let run = Run { home, config, options, progress, vendor, rule };
         if let Err(failure) = run.image(&mut report) {
             report.outcome = Outcome::Failed;
-            report.error = Some(failure.to_string());
+            report.error = Some(FailureReport::from(&failure));
             progress.say(&format!("{vendor}/{}: {failure}", rule.image));
         }
         report.seconds = begun.elapsed().as_secs_f64();
@@ -198,16 +212,17 @@ impl Run<'_> {
             return Ok(());
         }
         report.outcome = Outcome::Changed;
-        if self.options.dry_run {
-            return Ok(());
-        }
         let prune = !report.removed.is_empty();
         // A tag that vanished between the list and the question is not there for a push either.
         let tags: BTreeSet<Tag> = match prune || opens {
             true => heads.keys().cloned().collect(),
             false => report.changed.iter().cloned().collect(),
         };
+        // A dry run foresees the push: it may fail for a missing signature, or for a tag that must not move.
         let pushed = push::push(self.home, self.config, &self.push_options(tags, prune), self.progress)?;
+        if self.options.dry_run {
+            return Ok(());
+        }
         if !self.rule.platforms.is_empty() {
             let vendor = self.home.vendor(self.vendor);
             narrowed::remember(&vendor, self.rule, &heads, &pushed.tags)?;
@@ -232,10 +247,12 @@ impl Run<'_> {
             platforms: self.rule.platforms.clone(),
             prune,
             protected: false,
+            sign: None,
             force_tag: false,
-            dry_run: false,
+            dry_run: self.options.dry_run,
             offline: false,
             no_backup: self.options.no_backup,
+            by_sync: true,
         }
     }
 
@@ -258,7 +275,6 @@ impl Run<'_> {
             )));
         }
         report.tags = wanted.len();
-        let heads = digests(remote, wanted.iter().cloned().collect())?;
         let published = self.published()?;
         let none = BTreeMap::new();
         let tags = published.v2.as_ref().map_or(&none, |v2| &v2.tags);
@@ -268,6 +284,7 @@ impl Run<'_> {
             false => Some(narrowed::at_source(&self.home.vendor(self.vendor), self.rule, tags)?),
         };
         let old = narrowed.as_ref().unwrap_or(tags);
+        let heads = digests(remote, wanted.iter().cloned().collect(), old)?;
         let mut changed: BTreeSet<Tag> = heads
             .iter()
             .filter(|(tag, digest)| old.get(*tag) != Some(*digest))
@@ -292,12 +309,12 @@ impl Run<'_> {
             if report.removed.len() > most && !self.options.force {
                 let tags: Vec<&str> = report.removed.iter().take(10).map(Tag::as_str).collect();
                 let message = format!(
-                    "{address} lacks {} published tags, and `prune` allows to remove {most}: {}",
+                    "{} published tags are none of the wanted tags of {address}, and `prune` allows to remove {most}: {}",
                     report.removed.len(),
                     tags.join(", ")
                 );
                 return Err(Failure::new(Kind::Refused, message)
-                    .hint("look whether the source is whole, and remove the tags with --force; nothing was published"));
+                    .hint("look whether the source and `tags` are whole, and remove the tags with --force; nothing was published"));
             }
         }
         Ok(Compared { published, heads })
@@ -305,7 +322,7 @@ impl Run<'_> {
 
     fn published(&self) -> Result<Current, Failure> {
         let vendor = self.home.vendor(self.vendor);
-        if !vendor.exists() {
+        if !vendor.exists()? {
             return Ok(Current::default());
         }
         let record = vendor.record();
@@ -323,7 +340,7 @@ impl Run<'_> {
     ) -> Result<Vec<Tag>, Failure> {
         let wanted: BTreeSet<&Digest> = heads.values().collect();
         let is_wanted = |tag: &Tag| cosign_subject(tag).is_some_and(|subject| wanted.contains(&subject));
-        let found = digests(remote, attached.into_iter().filter(is_wanted).collect())?;
+        let found = digests(remote, attached.into_iter().filter(is_wanted).collect(), old)?;
         let new: BTreeSet<Digest> = found
             .iter()
             .filter(|(tag, digest)| old.get(*tag) != Some(*digest))

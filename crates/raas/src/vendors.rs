@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use raas_base::failure::{Context as _, Failure, Kind};
+use raas_platform::{Local, ServerRegistration, client};
 use raas_publish::home::{Home, Vendor};
 use raas_types::VendorName;
 
@@ -11,10 +12,10 @@ use crate::config::{Config, nearest};
 /// A vendor that is set up in the home.
 ///
 /// # Errors
-/// It is not set up. The error says which vendor was probably meant.
+/// It cannot be read, or it is not set up. The error then says which vendor was probably meant.
 pub(crate) fn existing(home: &Home, config: &Config, name: &VendorName) -> Result<Vendor, Failure> {
     let vendor = home.vendor(name);
-    if vendor.exists() { Ok(vendor) } else { Err(unknown(home, config, name)?) }
+    if vendor.exists()? { Ok(vendor) } else { Err(unknown(home, config, name)?) }
 }
 
 /// A vendor that a push may set up: the configuration names it, or there is nothing that names vendors and no vendor with a
@@ -24,7 +25,7 @@ pub(crate) fn existing(home: &Home, config: &Config, name: &VendorName) -> Resul
 /// The vendor is probably a misspelt name.
 pub(crate) fn to_publish(home: &Home, config: &Config, name: &VendorName) -> Result<Vendor, Failure> {
     let vendor = home.vendor(name);
-    if vendor.exists() || config.names(name) {
+    if vendor.exists()? || config.names(name) {
         return Ok(vendor);
     }
     let known = all(home, config)?;
@@ -44,6 +45,9 @@ pub(crate) fn all(home: &Home, config: &Config) -> Result<BTreeSet<VendorName>, 
 /// What to say about a vendor that is not there.
 fn unknown(home: &Home, config: &Config, name: &VendorName) -> Result<Failure, Failure> {
     let folder = home.root().display();
+    if let Some(lost) = lost(home, config, name) {
+        return Ok(lost);
+    }
     let message = if config.names(name) || config.vendors().next().is_none() {
         format!("there is no vendor {name} in {folder}")
     } else {
@@ -54,6 +58,27 @@ fn unknown(home: &Home, config: &Config, name: &VendorName) -> Result<Failure, F
     Ok(Failure::new(Kind::Usage, message)
         .hint_if(near)
         .hint(format!("run `raas setup {name}` to set up a new vendor")))
+}
+
+/// What to say about a vendor whose folder is gone while a server of the home goes on serving it.
+fn lost(home: &Home, config: &Config, name: &VendorName) -> Option<Failure> {
+    let servers = Local::new(home.servers()).servers(name).ok()?;
+    let serves = |server: &&ServerRegistration| {
+        client::revision(server, name).is_ok_and(|revision| !revision.is_empty())
+    };
+    let server = servers.iter().find(serves)?.reachable();
+    let folder = home.root().join(name.as_str());
+    let folder = folder.display();
+    let message = format!(
+        "the folder of vendor {name}, {folder}, is gone; the server on {server} serves what it last read of it"
+    );
+    let failure = Failure::new(Kind::Environment, message);
+    Some(match config.is_shared(name) {
+        true => failure.hint(format!("run `raas setup {name}`, which takes the publications from the bucket")),
+        false => failure.hint(format!(
+            "put {folder} back from your backup, while the server runs; `raas setup {name}` would begin an empty registry"
+        )),
+    })
 }
 
 fn similar<'a>(name: &VendorName, known: &'a BTreeSet<VendorName>) -> Option<&'a str> {

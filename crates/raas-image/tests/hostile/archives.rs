@@ -158,13 +158,26 @@ fn of_members_with_the_same_name_the_last_is_read() {
     layout.tag(&image, "1.0");
     let files = layout.files();
     let blob = blob_name(&image.digest);
-    for (label, bytes) in [
-        ("equal and used", files.builder().file(&blob, files.get(&blob)).finish()),
-        ("different and not used", files.builder().file("last", "x").file("./last", "y").finish()),
-        ("equal links", files.builder().symlink("a", "index.json").symlink("a", "index.json").finish()),
+    let links = files.builder().symlink("a", "index.json").symlink("a", "index.json");
+    for (label, bytes, noted) in [
+        (
+            "equal and used",
+            files.builder().file(&blob, files.get(&blob)).finish(),
+            format!("the archive has the member `{blob}` more than once; the last one is read"),
+        ),
+        (
+            "different and not used",
+            files.builder().file("last", "x").file("./last", "y").finish(),
+            "the archive has the member `last` more than once; the last one is read".to_owned(),
+        ),
+        (
+            "equal links, and a file",
+            links.file("last", "x").file("last", "y").finish(),
+            "the archive has 2 members more than once, such as `a`; the last one of each is read".to_owned(),
+        ),
     ] {
         let notes = accepted(label, &bytes).image(&Wanted::default()).unwrap().notes().to_vec();
-        assert!(matches!(notes.as_slice(), [note] if note.contains("same name")), "{label}: {notes:?}");
+        assert_eq!(notes, [noted], "{label}");
     }
     let changed = files.builder().file(&blob, [files.get(&blob), b" "].concat()).finish();
     check(vec![("different and used", changed, rule!(Duplicate), &blob)], &Limits::default());

@@ -67,7 +67,9 @@ fn the_only_named_image_is_not_the_only_image() {
         assert_eq!(set.images[0].tags[0].as_str(), "latest");
         let named = Wanted { repository: Some("helper".into()), ..published_as("app") };
         assert_eq!(saved(&files, &named).unwrap().images[0].tags[0].as_str(), "1");
-        assert!(choice(saved(&files, &by_digest(Digest::of(b"x")))).contains("no image with the digest"));
+        let message = choice(saved(&files, &by_digest(Digest::of(b"x"))));
+        assert!(message.contains("no image with the digest"), "{message}");
+        assert!(message.contains(&config.to_string()), "the digests to choose from: {message}");
     }
 }
 
@@ -380,6 +382,60 @@ fn entries_that_are_no_manifests_are_noted() {
     files.set("index.json", document.to_string());
     let set = manifests(&files, &published_as("app")).unwrap();
     assert!(set.notes.iter().any(|note| note.contains("entry 2 of index.json")), "{:?}", set.notes);
+}
+
+#[test]
+fn a_broken_entry_without_a_tag_is_noted_beside_a_tagged_one() {
+    type Edit = fn(&mut Layout);
+    let edits: [(&str, Edit); 4] = [
+        ("not in the source", |layout| {
+            let gone = layout.simple_image("gone");
+            layout.untagged(&gone);
+            layout.remove(&gone.digest);
+        }),
+        ("not published", |layout| {
+            let text = layout.blob(media_type::OCI_MANIFEST, "no JSON");
+            layout.untagged(&text);
+        }),
+        ("not published", |layout| {
+            let config = layout.blob("", r#"{"architecture":"amd64","os":"linux"}"#);
+            layout.untagged(&config);
+        }),
+        ("lists it", |layout| {
+            let gone = layout.simple_image("gone");
+            let kept = layout.simple_image("kept");
+            let index = layout.index(&[gone.clone(), kept]);
+            layout.untagged(&index);
+            layout.remove(&gone.digest);
+        }),
+    ];
+    for (why, edit) in edits {
+        let mut layout = Layout::new();
+        let good = layout.simple_image("good");
+        layout.tag(&good, "1");
+        edit(&mut layout);
+        let files = layout.files();
+        for asked in [published_as("app"), wanted(Some("1"))] {
+            let set = manifests(&files, &asked).unwrap();
+            assert_eq!((tags(&set), set.manifests.len()), (vec!["1".to_owned()], 1), "{why}");
+            let is_noted = set.notes.iter().any(|note| note.contains(why));
+            assert_eq!(is_noted, asked.tag.is_none(), "{:?}", set.notes);
+        }
+        // It is an error if it is asked for, or if nothing else has a tag.
+        let mut layout = Layout::new();
+        edit(&mut layout);
+        assert!(manifests(&layout.files(), &published_as("app")).is_err(), "{why}");
+    }
+    let mut layout = Layout::new();
+    let good = layout.simple_image("good");
+    layout.tag(&good, "1");
+    for n in 0..20 {
+        let gone = layout.simple_image(&format!("gone {n}"));
+        layout.untagged(&gone);
+        layout.remove(&gone.digest);
+    }
+    let notes = manifests(&layout.files(), &published_as("app")).unwrap().notes;
+    assert!(notes.len() == 6 && notes[5].contains("15 more"), "{notes:?}");
 }
 
 #[test]

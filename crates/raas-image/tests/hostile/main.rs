@@ -5,6 +5,7 @@
 mod archives;
 mod chains;
 mod choosing;
+mod descriptions;
 mod folders;
 mod layouts;
 mod mutations;

@@ -44,7 +44,7 @@ pub(super) fn environment(plan: &Plan) -> Object {
         "RAAS_DRAIN_DELAY": DRAIN_DELAY.to_string(),
         "RAAS_FROM_CONFIG": "true",
         "RAAS_SITE_MEMORY": site_memory.to_string(),
-        // Only routers reach the pods, and every cluster numbers them privately.
+        // Clients reach the pods through a router, and the addresses within a cluster are private.
         "RAAS_TRUSTED_PROXIES": "10.0.0.0/8,100.64.0.0/10,172.16.0.0/12,192.168.0.0/16,fc00::/7",
     });
     // A token that one server gives opens the others too.
@@ -54,7 +54,7 @@ pub(super) fn environment(plan: &Plan) -> Object {
     Object::new(Kind::ConfigMap, &plan.name(), &labels(plan), json!({ "data": data }))
 }
 
-/// The hash of what the servers read when they start. A change of it rolls out.
+/// The hash of what the servers read when they start. If it changes, the cluster replaces the servers.
 pub(super) fn version(plan: &Plan) -> String {
     let mut text = String::new();
     for object in [files(plan), environment(plan)] {

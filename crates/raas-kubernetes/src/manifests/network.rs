@@ -12,6 +12,11 @@ use crate::plan::{Entry, Instance, Plan, Registry};
 /// How long OpenShift's router waits for an answer. A layer that a server proxies takes its time.
 const ROUTER_TIMEOUT: &str = "10m";
 
+/// The label that every namespace has, with its name as the value.
+///
+/// Source: Kubernetes, "Well-Known Labels, Annotations and Taints".
+const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+
 /// The service.
 pub(super) fn service(plan: &Plan) -> Object {
     let spec = json!({
@@ -38,8 +43,15 @@ pub(super) fn policy(plan: &Plan) -> Object {
             // The API server asks for revisions from the network of its host.
             { "from": from_namespaces("policy-group.network.openshift.io/host-network", ""), "ports": metrics },
         ]),
-        // No label tells where an ingress controller, a gateway or Prometheus runs.
-        Entry::Ingress(_) | Entry::Gateway { .. } => json!([{ "ports": http }, { "ports": metrics }]),
+        // No label tells where an ingress controller, a gateway or Prometheus runs. The operator may say the namespace of
+        // the first two.
+        Entry::Ingress(_) | Entry::Gateway { .. } => match &plan.ingress_namespace {
+            Some(namespace) => json!([
+                { "from": from_namespaces(NAMESPACE_NAME, namespace.as_str()), "ports": http },
+                { "ports": metrics },
+            ]),
+            None => json!([{ "ports": http }, { "ports": metrics }]),
+        },
     };
     let spec = json!({
         "podSelector": { "matchLabels": pod_selector(plan) },
@@ -49,7 +61,8 @@ pub(super) fn policy(plan: &Plan) -> Object {
     Object::new(Kind::NetworkPolicy, &plan.name(), &labels(plan), json!({ "spec": spec }))
 }
 
-/// The secrets with the certificates, for an ingress. A route holds its certificate itself, and a gateway is its owner's.
+/// The secrets with the certificates, for an ingress. A route holds its certificate itself, and the owner of a gateway
+/// gives the gateway its certificates.
 pub(super) fn certificates(plan: &Plan) -> Vec<Object> {
     let secret = |registry: &Registry| {
         let certificate =

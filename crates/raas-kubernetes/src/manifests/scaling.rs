@@ -10,8 +10,8 @@ use crate::plan::Plan;
 /// small and has no limit, so a server is busy only far above it.
 const BUSY: u32 = 400;
 
-/// One server may be away at a time. `maxUnavailable` and not `minAvailable`, so that a single server does not keep a node
-/// from being drained; a pod that is broken anyway does not either.
+/// One server may be away at a time. This is `maxUnavailable` and not `minAvailable`, so that a node can be drained
+/// even if there is only one server. A broken pod does not keep a node from being drained either.
 pub(super) fn disruption_budget(plan: &Plan) -> Object {
     let spec = json!({
         "maxUnavailable": 1,

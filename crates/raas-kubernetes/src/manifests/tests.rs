@@ -11,7 +11,7 @@ use raas_testkit::kubernetes::Schemas;
 
 use super::*;
 use crate::object::Kind;
-use crate::plan::{Certificate, Entry, Instance, Registry};
+use crate::plan::{Certificate, Entry, Instance, Namespace, Registry};
 use crate::yaml;
 
 fn plan() -> Plan {
@@ -28,6 +28,7 @@ fn plan() -> Plan {
         memory: 512,
         registries: vec![registry("bigdatainc", &[], None)],
         entry: Entry::Route,
+        ingress_namespace: None,
         monitored: false,
     }
 }
@@ -73,12 +74,13 @@ fn fleet() -> Plan {
 }
 
 fn plans() -> [(&'static str, Plan); 5] {
+    let infra = Namespace::of_others("infra").unwrap();
     let gateway = Entry::Gateway { namespace: Some("infra".into()), name: "public".into() };
     [
         ("route", plan()),
         ("own-hosts", full(Entry::Route)),
         ("ingress", full(Entry::Ingress(Some("nginx".into())))),
-        ("gateway", full(gateway)),
+        ("gateway", Plan { ingress_namespace: Some(infra), ..full(gateway) }),
         ("fleet", fleet()),
     ]
 }

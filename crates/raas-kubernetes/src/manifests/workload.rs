@@ -31,7 +31,7 @@ pub(super) fn deployment(plan: &Plan) -> Object {
             "spec": pod(plan),
         },
     });
-    // With an autoscaler the number is its own.
+    // An autoscaler sets the number itself.
     if let Scale::Fixed(replicas) = plan.scale {
         merge(&mut spec, json!({ "replicas": replicas }));
     }
@@ -43,7 +43,7 @@ fn pod(plan: &Plan) -> Value {
     let name = plan.name();
     let mut pod = json!({
         "serviceAccountName": plan.service_account.as_ref().unwrap_or(&name),
-        // A named account has an identity of the cloud, which comes as a token of its own.
+        // If an account is named, the cloud gives the servers its identity by a token of its own.
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
         "terminationGracePeriodSeconds": PRE_STOP + DRAIN_DELAY + IN_FLIGHT + 5,

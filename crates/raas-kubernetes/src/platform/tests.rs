@@ -41,6 +41,7 @@ fn plan(facts: &Facts) -> Plan {
             certificate: None,
         }],
         entry: if facts.has_routes { Entry::Route } else { Entry::Ingress(None) },
+        ingress_namespace: None,
         monitored: facts.has_monitors,
     }
 }
@@ -66,7 +67,7 @@ fn platform_with(scripted: &Scripted, change: impl Fn(&mut Plan) + 'static) -> K
     };
     let mut platform = instance(cluster, "mydomain", Box::new(planner));
     let (short, poll) = (Duration::from_millis(50), Duration::from_millis(1));
-    platform.patience = Patience { rollout: short, admission: short, poll };
+    platform.patience = Patience { rollout: short, admission: short, retry: short, poll };
     platform.revision_timeout = short;
     platform
 }
@@ -192,7 +193,10 @@ fn a_conflict_is_shown_by_field_and_not_forced() {
     scripted.edit(DEPLOYMENT, "kubectl-edit", pointer, field, json!("other:1"));
     let failure = ensure(&platform(&scripted)).unwrap_err();
     assert_eq!(failure.message(), "cannot apply Deployment raas-bigdatainc in mydomain");
-    assert_eq!(failure.causes(), [format!("somebody else manages {field} (conflict with `kubectl-edit`)")]);
+    assert_eq!(
+        failure.causes(),
+        [format!("somebody else manages {field} (conflict with `kubectl-edit` using apps/v1)")]
+    );
     assert_eq!(scripted.object(DEPLOYMENT).unwrap().pointer(pointer), Some(&json!("other:1")));
 }
 
@@ -216,7 +220,10 @@ fn an_autoscaler_takes_the_number_of_servers_over_and_gives_it_back() {
     let scripted = Scripted::openshift();
     ensure(&platform_with(&scripted, |plan| plan.scale = Scale::Fixed(3))).unwrap();
     let replicas = || scripted.object(DEPLOYMENT).unwrap()["spec"]["replicas"].clone();
-    ensure(&platform_with(&scripted, |plan| plan.scale = Scale::Auto { min: 2, max: 5 })).unwrap();
+    let scaled = platform_with(&scripted, |plan| plan.scale = Scale::Auto { min: 2, max: 5 });
+    let expected = [Change::Created("HorizontalPodAutoscaler raas-bigdatainc".into())];
+    assert_eq!(scaled.preview().unwrap().changes, expected, "nor does a preview say that it falls");
+    ensure(&scaled).unwrap();
     assert_eq!(replicas(), 3, "the number never falls on the way");
     assert!(scripted.object(HPA).is_some());
     let again =
@@ -230,7 +237,10 @@ fn an_autoscaler_takes_the_number_of_servers_over_and_gives_it_back() {
     // A person who scales by hand is not overruled.
     scripted.edit(DEPLOYMENT, "kubectl", "/spec/replicas", ".spec.replicas", json!(7));
     let failure = ensure(&platform(&scripted)).unwrap_err();
-    assert!(failure.causes()[0].contains(".spec.replicas (conflict with `kubectl`)"), "{failure}");
+    assert!(
+        failure.causes()[0].contains(".spec.replicas (conflict with `kubectl` using apps/v1)"),
+        "{failure}"
+    );
 }
 
 #[test]
@@ -287,12 +297,26 @@ fn a_setup_before_the_first_publication_ends_and_says_what_the_servers_wait_for(
     // A server that is not ready for another reason fails the setup, and so does one that cannot be asked.
     scripted.set_rollout(Rollout::NotReady("Readiness probe failed: 503".into()));
     assert!(ensure(&platform(&scripted)).unwrap_err().message().contains("do not start"));
+    // A quota that keeps a server out is a failure, even though the other one only waits for a publication.
+    let over_quota =
+        "pods \"raas-bigdatainc-7df94f5596-9hbfm\" is forbidden: exceeded quota: q, requested: pods=1";
+    scripted.set_rollout(Rollout::UnpublishedInPart(over_quota.into()));
+    let failure = ensure(&platform(&scripted)).unwrap_err();
+    assert_eq!(
+        failure.causes(),
+        [over_quota],
+        "each pod that was tried has an event, and one line is enough"
+    );
     // An old server proves that something was published: the bucket has lost its pointer.
     scripted.set_rollout(Rollout::LostPointer);
     assert!(ensure(&platform(&scripted)).unwrap_err().message().contains("do not start"));
     scripted.set_rollout(Rollout::Unpublished);
-    scripted.forbid("get", "pods/proxy");
-    assert!(ensure(&platform(&scripted)).is_err());
+    for (verb, resource) in [("get", "pods/proxy"), ("list", "pods")] {
+        scripted.forbid(verb, resource);
+        let failure = ensure(&platform(&scripted)).unwrap_err();
+        let rule = format!("{{apiGroups: [\"\"], resources: [\"{resource}\"], verbs: [\"{verb}\"]}}");
+        assert!(failure.hints()[0].ends_with(&rule), "{failure}");
+    }
 }
 
 #[test]
@@ -412,6 +436,12 @@ fn wrong_credentials_and_missing_projects_are_explained() {
     assert!(ensured.changed && scripted.has_namespace("fresh"));
     assert_eq!(said[0], "Project fresh is there");
 
+    scripted.delete_namespace("fresh");
+    for create in [true, false] {
+        let failure = ensure(&elsewhere(create)).unwrap_err();
+        assert!(failure.message().ends_with("is being deleted"), "{failure}");
+    }
+
     let refusing = Scripted::openshift();
     refusing.forbid_projects();
     let cluster = access(&refusing, TOKEN).open().unwrap();
@@ -477,7 +507,10 @@ fn the_permissions_of_the_file_suffice_and_each_missing_one_is_named() {
     let everything = |granted: Vec<Permission>| -> Result<Vec<Server>, Failure> {
         let scripted = Scripted::openshift();
         scripted.grant_only(granted);
-        let auto = |plan: &mut Plan| plan.scale = Scale::Auto { min: 2, max: 5 };
+        let auto = |plan: &mut Plan| {
+            plan.scale = Scale::Auto { min: 2, max: 5 };
+            plan.registries[0].hosts = vec!["registry.bigdatainc.com".parse().unwrap()];
+        };
         ensure(&platform_with(&scripted, auto))?;
         let platform = platform(&scripted);
         ensure(&platform)?;
@@ -495,6 +528,11 @@ fn the_permissions_of_the_file_suffice_and_each_missing_one_is_named() {
             // A project that may not be read is taken for a missing one.
             Err(failure) if resource == "namespaces" => {
                 assert!(failure.hints()[1].contains("oc adm policy add-role-to-user view"), "{failure}");
+            }
+            // OpenShift does not say which of the two verbs is missing.
+            Err(failure) if resource == "routes/custom-host" => {
+                let rule = "resources: [\"routes/custom-host\"], verbs: [\"create\", \"update\"]}";
+                assert!(failure.hints()[0].ends_with(rule), "{failure}");
             }
             Err(failure) => {
                 let rule =
@@ -574,6 +612,17 @@ fn the_recorded_pods_and_events_of_a_broken_rollout_are_explained() {
     let text = failure.to_string();
     assert!(text.contains("ErrImagePull: rpc error: code = NotFound"), "{text}");
     assert!(failure.hints()[0].contains("`cartridge`"), "{text}");
+}
+
+#[test]
+fn a_setup_after_the_cause_is_gone_does_not_wait_for_the_cluster_to_try_again() {
+    let scripted = Scripted::openshift();
+    scripted.set_rollout(Rollout::NoPod("exceeded quota: q, requested: pods=1".into()));
+    ensure(&platform(&scripted)).unwrap_err();
+    scripted.set_rollout(Rollout::LateAgain);
+    let (ensured, _) = ensure(&platform(&scripted)).unwrap();
+    assert_eq!((ensured.servers.len(), ensured.changed), (2, false));
+    assert!(!ensure(&platform(&scripted)).unwrap().0.changed);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use raas_base::Secret;
 use raas_base::failure::{Failure, Kind};
 use raas_http::http::Method;
 use raas_http::{Agent, AgentOptions, ClientOptions};
+use raas_types::null_as_default;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -22,7 +23,7 @@ const MAX_SIZE: u64 = 4 * 1024 * 1024;
 /// The version of the API that raas speaks.
 const ACCEPT: &str = "application/json; version=1.7";
 
-/// Who asks the broker.
+/// A login at the broker.
 #[derive(Debug, Clone)]
 pub enum Credentials {
     /// A token: `rhc authorization list`.
@@ -65,13 +66,16 @@ struct Answer<T> {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Messages {
+    #[serde(deserialize_with = "null_as_default")]
     messages: Vec<Message>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Message {
+    #[serde(deserialize_with = "null_as_default")]
     severity: String,
+    #[serde(deserialize_with = "null_as_default")]
     text: String,
 }
 

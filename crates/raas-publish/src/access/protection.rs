@@ -27,7 +27,7 @@ pub enum Protection {
 pub struct ProtectionChange {
     /// The published repositories that have changed.
     pub repositories: BTreeSet<RepositoryName>,
-    /// The published repositories that match, and were so already.
+    /// The published repositories that match, and needed no change.
     pub unchanged: BTreeSet<RepositoryName>,
     /// The patterns of new repositories that were added or removed.
     pub patterns: Vec<RepositoryPattern>,
@@ -37,7 +37,7 @@ pub struct ProtectionChange {
     pub done: Done,
 }
 
-/// The patterns of repositories that are born protected.
+/// The patterns of new repositories that are protected from their first publication on.
 ///
 /// # Errors
 /// The file cannot be read, or a newer raas has written it.
@@ -110,8 +110,17 @@ fn documents(
     files.retain(|file| file.path.ends_with(".json") && !tree::is_operators(&file.path));
     let mut found = Documents::default();
     record.read_each(&files, |file, bytes| {
-        // `raas status` reports a document that does not parse. Servers show a protected one to nobody.
-        let Ok(mut document) = Document::parse(&bytes) else { return Ok(()) };
+        let mut document = match Document::parse(&bytes) {
+            Ok(document) => document,
+            // Its repository may be one of those that match.
+            Err(_) if !may_match(&file.path, pattern) => return Ok(()),
+            Err(error) => {
+                let message = format!("{} of commit {} cannot be read", file.path, head.short());
+                return Err(Failure::new(Kind::Environment, message).caused_by(error).hint(
+                    "push its image again, or correct the document in the record with git; nothing was published",
+                ));
+            }
+        };
         let name = document.name.clone();
         let is_home = [tree::document(&name), tree::v1_document(&name)].contains(&file.path);
         if is_home && pattern.matches(&name) {
@@ -129,6 +138,13 @@ fn documents(
     // A repository has two documents if it has Docker v1 content too.
     found.unchanged.retain(|name| !found.repositories.contains(name));
     Ok(found)
+}
+
+/// Whether the document at this path may be of a repository that matches.
+fn may_match(path: &str, pattern: &RepositoryPattern) -> bool {
+    let name = path.strip_prefix(tree::DATA).map(|name| name.trim_start_matches('/'));
+    let name = name.and_then(|name| name.strip_suffix("/_v1.json").or_else(|| name.strip_suffix(".json")));
+    name.and_then(|name| name.parse().ok()).is_some_and(|name| pattern.matches(&name))
 }
 
 /// Whether a pattern matches everything that another one matches.
@@ -179,6 +195,19 @@ mod tests {
         ];
         for (one, other, expected) in table {
             assert_eq!(covers(&one.parse().unwrap(), &other.parse().unwrap()), expected, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn a_document_that_cannot_be_read_is_of_the_repository_of_its_path() {
+        let pattern: RepositoryPattern = "a/*".parse().unwrap();
+        for (path, expected) in [
+            ("crane/data/a/b.json", true),
+            ("crane/data/a/b/_v1.json", true),
+            ("crane/data/c.json", false),
+            ("crane/data/_access/x.json", false),
+        ] {
+            assert_eq!(may_match(path, &pattern), expected, "{path}");
         }
     }
 

@@ -1,7 +1,8 @@
-//! What servers are given, compared with what the record knows: the guard of every removal.
+//! Compares what servers serve with what the record knows, before anything is removed.
 //!
-//! The record decides what is garbage. A record that has lost publications would call everything garbage that is served. So
-//! the commits that servers are given are always kept, and nothing is removed if one of them is unknown.
+//! The record decides what is garbage. To a record that has lost publications, objects that servers still need would be
+//! garbage. So the content of the served commits is always kept, and nothing is removed if the record lacks such a
+//! commit.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,10 +19,11 @@ use raas_base::failure::{Context as _, Failure, Kind};
 use raas_base::files;
 use raas_git::CommitId;
 
-/// The commits that servers are given: by the checkout here, and elsewhere by the bucket's pointer.
+/// The commits that servers serve: the checkout's on this machine, and the pointer's elsewhere.
 ///
 /// # Errors
-/// The record does not have one of them, or a bucket with metadata has no pointer that can be read.
+/// The record does not have a served commit, or no commit at all although there is content, or a bucket with metadata has
+/// no pointer that can be read.
 pub(super) fn commits(
     registry: &Registry<'_>,
     record: &Record,
@@ -42,6 +44,17 @@ pub(super) fn commits(
             }
             None => {}
         }
+    }
+    if head.is_none()
+        && let Some(content) = listing.iter().find(|listed| ObjectKey::is_content(&listed.key))
+    {
+        let what = format!(
+            "the record has no publication, and {} has {}",
+            registry.storage.display_name(),
+            content.key
+        );
+        return Err(refused(registry, what)
+            .hint("push an image first, if nothing was ever published here: what failed pushes have left goes afterwards"));
     }
     match registry.vendor.checkout().revision() {
         Reading::Absent => {}

@@ -83,7 +83,7 @@ impl Keeper {
         self.shared.state().ended = true;
         self.shared.ended.notify_all();
         if let Some(thread) = self.thread.take() {
-            // It cannot have panicked, and if it had, it would write no more.
+            // The thread does not panic. If it had, it would write no more.
             drop(thread.join());
         }
     }

@@ -11,13 +11,13 @@ use raas_types::ObjectKey;
 
 /// The note of a home. The caller holds the vendor's lock.
 #[derive(Debug)]
-pub(super) struct Note {
+pub(super) struct LeaseNote {
     path: PathBuf,
     keys: Vec<String>,
 }
 
-impl Note {
-    /// The note in this file, which need not exist. What cannot be read is no key: the lease of a killed run then ends by its
+impl LeaseNote {
+    /// The note in this file, which need not exist. Without the note of its key, the lease of a killed run ends by its
     /// age.
     pub(super) fn read(path: &Path) -> Self {
         let text = fs::read_to_string(path).unwrap_or_default();

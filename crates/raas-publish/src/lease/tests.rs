@@ -1,12 +1,12 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use super::*;
-use crate::storage::{Directory, PutOptions, Version};
+use crate::storage::{Capabilities, Directory, InterruptGuard, PutOptions, Version, pass_on};
 
 const SHORT: LeaseTiming = LeaseTiming {
     lease: Duration::from_secs(60),
@@ -298,5 +298,45 @@ fn a_dead_lease_that_cannot_be_read_may_have_left_any_repository_half_changed() 
         lease.mark_repaired();
         drop(lease);
         assert_eq!(bench.left(), 0);
+    }
+}
+
+/// A storage that looks whether the note names an object when an interrupt is to leave that object as it is.
+struct Guarded<'a> {
+    inner: &'a Directory,
+    note: PathBuf,
+    noted: Mutex<Vec<bool>>,
+}
+
+impl InterruptGuard for Guarded<'_> {
+    fn replace_on_interrupt(&self, _: &ObjectKey, _: &ObjectKey, _: &[u8]) {}
+
+    fn leave_on_interrupt(&self, key: &ObjectKey) {
+        let note = fs::read_to_string(&self.note).unwrap_or_default();
+        self.noted.lock().unwrap().push(note.contains(&key.to_string()));
+    }
+}
+
+impl Storage for Guarded<'_> {
+    pass_on!(inner: create, stat, read, others);
+
+    fn capabilities(&self) -> Capabilities<'_> {
+        Capabilities { interrupt_guard: Some(self), ..Capabilities::default() }
+    }
+}
+
+#[test]
+fn while_an_interrupt_would_mark_the_lease_as_dead_the_note_names_it() {
+    let bench = Bench::new();
+    let note = bench.folder.path().join("one");
+    let storage = Guarded { inner: &bench.storage, note: note.clone(), noted: Mutex::default() };
+    let place = LeasePlace { storage: &storage, conditional: None, note: note.clone() };
+    for abandon in [false, true] {
+        let mut lease =
+            PublishLease::acquire(&place, &LeaseHolder::new(None), &SHORT, &Say::nothing()).unwrap();
+        lease.abandoned = abandon;
+        drop(lease);
+        assert_eq!(storage.noted.lock().unwrap().drain(..).collect::<Vec<_>>(), [true]);
+        assert_eq!(note.exists(), abandon, "the note of a dead lease stays");
     }
 }

@@ -128,13 +128,13 @@ pub(super) fn repair_tags(
 /// Checks and repairs everything that follows from the last publication: the objects named by tag, the snapshot in the
 /// bucket, the checkout. It trusts none of them.
 pub fn reconcile(registry: &Registry<'_>) -> Result<(), Failure> {
-    let _lock = registry.vendor.lock_saying(registry.say)?;
+    let _lock = registry.vendor.lock(registry.say)?;
     finish(registry, |_| FinishedUpTo::Unknown)
 }
 
 /// Finishes what an interrupted run has left, and repairs the checkout.
 pub fn recover(registry: &Registry<'_>) -> Result<(), Failure> {
-    let _lock = registry.vendor.lock_saying(registry.say)?;
+    let _lock = registry.vendor.lock(registry.say)?;
     let record = registry.vendor.record();
     let checkout = registry.vendor.checkout();
     if registry.shared

@@ -1,11 +1,10 @@
 //! A publication that changes settings, such as protection and customers: no object of a repository changes.
 
-use std::fs::File;
-
 use raas_base::failure::Failure;
 use raas_git::{Change, CommitId};
 
 use super::{Done, acquire_lease, documents, recovery};
+use crate::home::VendorLock;
 use crate::lease::{Lease, PublishLease};
 use crate::record::Record;
 use crate::registry::Registry;
@@ -22,13 +21,13 @@ pub struct SettingsPublication<'a> {
     /// The last publication.
     pub head: Option<CommitId>,
     lease: Option<PublishLease<'a>>,
-    _lock: File,
+    _lock: VendorLock,
 }
 
 impl<'a> SettingsPublication<'a> {
     /// Begins a publication. Waits for the vendor's lock and the lease, and catches up with other homes.
     pub fn begin(registry: &Registry<'a>) -> Result<Self, Failure> {
-        let lock = registry.vendor.lock()?;
+        let lock = registry.vendor.lock(registry.say)?;
         let record = registry.vendor.record();
         // The lease names no repository: nobody who reads the bucket learns what is changed.
         let lease = registry.shared.then(|| acquire_lease(registry, None)).transpose()?;
@@ -45,8 +44,8 @@ impl<'a> SettingsPublication<'a> {
         }
     }
 
-    /// Publishes changes: makes the commit, and brings the snapshot and the checkout up to date. Changes that change
-    /// nothing are left out; without any there is no new commit.
+    /// Publishes changes: makes the commit, and brings the snapshot and the checkout up to date. It leaves out files
+    /// that already have the new content. If no change is left, there is no new commit.
     pub fn commit(mut self, changes: Vec<Change>, message: &str) -> Result<Option<Done>, Failure> {
         let mut real = Vec::new();
         for (path, content) in changes {
@@ -88,7 +87,9 @@ impl<'a> SettingsPublication<'a> {
             self.record.mark_unconfirmed(None)?;
         }
         vendor.checkout().update(&self.record, &done.commit)?;
-        self.record.tidy()?;
+        if done.changed || self.unfinished.is_some() {
+            self.record.tidy()?;
+        }
         Ok(Some(done))
     }
 }

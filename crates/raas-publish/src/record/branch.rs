@@ -1,17 +1,25 @@
 //! The branch of the record: the last publication, and the evidence that there is one.
 //!
-//! git says "no such branch" for a new record, for a reference that is lost or empty, and for a folder that it may not read.
-//! Only the first of these means that nothing is published. So a missing branch counts as absent only if the files of the
-//! reference can be read and are not there, the branch has no log, and servers are given no revision.
+//! git says "no such branch" for a new record, for a reference that is lost or empty, and for a folder that it may not
+//! read. Only the first of these means that nothing is published. So a missing branch counts as absent only if raas can
+//! see that the reference has no file, the branch has no log, and the checkout has no revision.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use raas_types::crane::tree;
 
 use super::{REFERENCE, Record};
 use crate::reading::Reading;
 use raas_base::failure::{Failure, Kind};
+use raas_base::files;
 use raas_git::{CommitId, GitErrorKind};
+
+/// How long to wait for another run that writes the branch.
+const WRITING: Duration = Duration::from_secs(2);
 
 /// The longest line of the branch's log, in bytes. A line has two ids, a person, a time and a few words.
 const LINE: u64 = 4096;
@@ -28,8 +36,8 @@ impl Record {
     /// The last publication, as the branch says it.
     pub fn branch(&self) -> Reading<CommitId> {
         let refuse = |why: String| Reading::Unreadable(self.unreadable(why));
-        match self.git().ask(&["rev-parse", "--verify", "--quiet", &format!("{REFERENCE}^{{commit}}")]) {
-            Ok(Some(found)) => CommitId::parse(found.trim()).map_or_else(Reading::Unreadable, Reading::There),
+        match self.find_head() {
+            Ok(Some(found)) => Reading::There(found),
             Err(error) if error.kind == GitErrorKind::NoGit => Reading::Unreadable(error.into()),
             Err(error) => {
                 let failure = Failure::from(error);
@@ -37,9 +45,29 @@ impl Record {
             }
             Ok(None) => match self.missing_branch() {
                 Ok(None) => Reading::Absent,
-                Ok(Some(why)) => refuse(why),
-                Err(error) => refuse(error),
+                Ok(Some(why)) | Err(why) => match self.head_of_now() {
+                    Some(found) => Reading::There(found),
+                    None => refuse(why),
+                },
             },
+        }
+    }
+
+    /// The last publication if another run makes the first one at this moment. git writes the branch's log before the branch,
+    /// and holds a lock meanwhile. A killed git may leave that lock.
+    fn head_of_now(&self) -> Option<CommitId> {
+        let lock = self.git().folder().join(format!("{REFERENCE}.lock"));
+        let begun = Instant::now();
+        loop {
+            // The lock first: once it is gone, the branch is there.
+            let is_written = lock.exists();
+            if let Ok(Some(found)) = self.find_head() {
+                return Some(found);
+            }
+            if !is_written || begun.elapsed() > WRITING {
+                return None;
+            }
+            thread::sleep(Duration::from_millis(10));
         }
     }
 
@@ -68,7 +96,35 @@ impl Record {
             Some(revision) => {
                 Ok(Some(format!("it is gone, and servers of this home are given commit {}", revision.trim())))
             }
-            None => Ok(None),
+            None => self.served_documents(),
+        }
+    }
+
+    /// Why a checkout without a revision says that something was published; `None` if it does not.
+    fn served_documents(&self) -> Result<Option<String>, String> {
+        let Some(checkout) = self.served.as_deref().and_then(Path::parent) else { return Ok(None) };
+        let mut has_documents = false;
+        files::walk(checkout, tree::DATA, &mut |path, _| has_documents |= path.ends_with(".json"))
+            .map_err(|error| format!("cannot read {}: {error}", checkout.display()))?;
+        Ok(has_documents.then(|| "it is gone, and servers of this home are given documents".to_owned()))
+    }
+
+    /// Whether files of the record say that it had a branch. Does not run git.
+    pub(crate) fn has_trace(&self) -> io::Result<bool> {
+        let folder = self.git().folder();
+        if folder.join(REFERENCE).try_exists()? {
+            return Ok(true);
+        }
+        let packed = match fs::read(folder.join("packed-refs")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            packed => packed?,
+        };
+        if String::from_utf8_lossy(&packed).lines().any(|line| line.ends_with(REFERENCE)) {
+            return Ok(true);
+        }
+        match fs::metadata(folder.join("logs").join(REFERENCE)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            found => Ok(found?.len() > 0),
         }
     }
 
@@ -86,7 +142,11 @@ impl Record {
         file.take(LINE).read_to_end(&mut tail).map_err(cannot)?;
         let tail = String::from_utf8_lossy(&tail);
         // <old id> SP <new id> SP <person> SP <time> TAB <words> LF
-        let Some(line) = tail.lines().last() else { return Ok(None) };
+        let Some(line) = tail.lines().last() else {
+            // git makes the file right before the first line. A first publication that was killed there has no branch.
+            let is_new = !self.git().folder().join(REFERENCE).exists();
+            return if is_new { Ok(None) } else { Err(format!("{} is empty", path.display())) };
+        };
         let id = line.split(' ').nth(1).unwrap_or_default();
         match CommitId::parse(id) {
             Ok(_) if id.bytes().all(|digit| digit == b'0') => Ok(None),
@@ -117,7 +177,7 @@ impl Record {
     }
 
     /// The vendor's name for a hint: its folder has that name.
-    fn vendor_name(&self) -> String {
+    pub(crate) fn vendor_name(&self) -> String {
         let name = self.git().folder().parent().and_then(Path::file_name);
         name.map_or_else(|| "ISV".to_owned(), |name| name.to_string_lossy().into_owned())
     }
@@ -158,11 +218,33 @@ mod tests {
             self.folder.path().join("r.git").join(name)
         }
 
+        /// What the next command says.
         fn refused(&self) -> String {
-            match self.record.branch() {
+            let record =
+                Record::new(self.folder.path().join("r.git")).served_by(self.folder.path().join("revision"));
+            match record.branch() {
                 Reading::Unreadable(failure) => failure.to_string(),
                 other => panic!("{other:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn a_first_publication_is_absent_or_there_for_others() {
+        for _ in 0..40 {
+            let bench = Bench::new();
+            let other = Record::new(bench.path("")).served_by(bench.folder.path().join("revision"));
+            std::thread::scope(|scope| {
+                let found = scope.spawn(move || {
+                    loop {
+                        if let Some(found) = other.head().unwrap() {
+                            return found;
+                        }
+                    }
+                });
+                let published = bench.publish();
+                assert_eq!(found.join().unwrap(), published);
+            });
         }
     }
 

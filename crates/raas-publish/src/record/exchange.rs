@@ -95,6 +95,19 @@ impl Record {
         Ok(name)
     }
 
+    /// Ends that a commit is [set aside](Self::set_aside).
+    pub fn take_back(&self, commit: &CommitId) -> Result<(), Failure> {
+        self.git().run(&["update-ref", "-d", &format!("refs/raas/aside/{commit}")])?;
+        Ok(())
+    }
+
+    /// The subjects of the commits up to `ours` that `theirs` does not have, the oldest first.
+    pub fn subjects(&self, theirs: &CommitId, ours: &CommitId) -> Result<Vec<String>, Failure> {
+        let range = format!("{theirs}..{ours}");
+        let said = self.git().run(&["log", "--reverse", "--format=%s", &range, "--"])?;
+        Ok(said.lines().map(str::to_owned).collect())
+    }
+
     /// Whether a commit was [set aside](Self::set_aside).
     pub fn is_set_aside(&self, commit: &CommitId) -> Result<bool, Failure> {
         let name = format!("refs/raas/aside/{commit}");

@@ -27,7 +27,7 @@ impl Record {
         if !self.has_sound_settings() {
             damaged.push("config".to_owned());
         }
-        if self.log()?.is_some_and(|log| !log_lines(&log).all(is_log_line)) {
+        if self.log()?.is_some_and(|log| !is_log(&log)) {
             damaged.push(format!("logs/{REFERENCE}"));
         }
         Ok(damaged.into_iter().map(|name| format!("{name}: damaged")).collect())
@@ -56,12 +56,17 @@ impl Record {
             mended.push(format!("Reference {name} of the record was damaged"));
         }
         if let Some(log) = self.log()?
-            && !log_lines(&log).all(is_log_line)
+            && !is_log(&log)
         {
             let sound: Vec<u8> =
                 log_lines(&log).filter(|line| is_log_line(line)).flatten().copied().collect();
             let path = self.log_file();
-            files::replace(&path, &sound).context(|| format!("cannot mend {}", path.display()))?;
+            let cannot = || format!("cannot mend {}", path.display());
+            if sound.is_empty() {
+                fs::remove_file(&path).context(cannot)?;
+            } else {
+                files::replace(&path, &sound).context(cannot)?;
+            }
             mended.push("The log of the record's branch had damaged lines, which are removed".to_owned());
         }
         Ok(mended)
@@ -155,6 +160,10 @@ fn are_packed_references(text: &[u8]) -> bool {
         }
     };
     text.is_empty() || (text.ends_with('\n') && text.lines().all(is_line))
+}
+
+fn is_log(log: &[u8]) -> bool {
+    !log.is_empty() && log_lines(log).all(is_log_line)
 }
 
 fn log_lines(log: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -33,7 +33,7 @@ pub(super) fn files(
     {
         return Ok(Some(files));
     }
-    // The pointer has a digest of each part, and nothing has one of the documents of a checkout: one may be missing there.
+    // The pointer has the digest of each part. A checkout has no list of its documents, so one may be missing there.
     if let Some(files) = of_parts(registry, commit)? {
         return Ok(Some(files));
     }

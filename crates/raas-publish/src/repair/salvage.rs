@@ -74,13 +74,13 @@ impl Salvage {
         Ok(listing.lines().filter_map(|line| line.strip_prefix('?')).map(str::to_owned).collect())
     }
 
-    /// Moves the objects of these commits and of their history into a folder of packs, as one pack. Returns the beginning of
-    /// the names of its files; `None` if there are no objects.
-    pub(super) fn install(&self, commits: &[&CommitId], packs: &Path) -> Result<Option<String>, Failure> {
+    /// Moves the objects of these commits and of their history into a folder of packs, as one pack. Returns the names of
+    /// its files; there are none without objects.
+    pub(super) fn install(&self, commits: &[&CommitId], packs: &Path) -> Result<Vec<String>, Failure> {
         let cannot = || format!("cannot make a pack in {}", packs.display());
         let git = self.record.git();
         if commits.is_empty() {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let arguments = ["rev-list", "--objects", "--no-object-names"].into_iter();
         let ids =
@@ -97,14 +97,17 @@ impl Salvage {
         let name = format!("pack-{}", id.trim());
         fs::create_dir_all(packs).context(cannot)?;
         // The index last: git sees a pack by its index.
+        let mut installed = Vec::new();
         for end in ["pack", "rev", "idx"] {
-            let from = self.folder.path().join(format!("{name}.{end}"));
+            let file = format!("{name}.{end}");
+            let from = self.folder.path().join(&file);
             if from.exists() {
                 File::open(&from).and_then(|file| file.sync_all()).context(cannot)?;
-                files::move_into_place(&from, &packs.join(format!("{name}.{end}"))).context(cannot)?;
+                files::move_into_place(&from, &packs.join(&file)).context(cannot)?;
+                installed.push(file);
             }
         }
-        Ok(Some(name))
+        Ok(installed)
     }
 
     /// Takes the loose objects whose content has their name.

@@ -27,7 +27,7 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::new(Some(folder.path().join("home"))).unwrap();
         let vendor = home.vendor(&"acme".parse().unwrap());
-        vendor.create().unwrap();
+        vendor.create(&raas_base::Say::nothing()).unwrap();
         let storage = Directory::new(vendor.bucket());
         let mut bench = Self { folder, vendor, storage, commits: Vec::new() };
         for (name, text) in publications {
@@ -73,6 +73,8 @@ impl Bench {
             }
         })
         .unwrap();
+        // A file system need not list the names in the same order again.
+        found.sort();
         found
     }
 
@@ -123,23 +125,77 @@ fn a_lost_branch_is_restored_from_the_newest_evidence() {
         let bench = Bench::new();
         let served = bench.served();
         damage(&bench);
-        let refused = bench.vendor.lock().unwrap_err().to_string();
+        let refused = bench.vendor.lock(&Say::nothing()).unwrap_err().to_string();
         assert!(refused.contains("--repair"), "{what}: {refused}");
         bench.repair().unwrap_or_else(|failure| panic!("{what}: {failure}"));
         assert!(
             matches!(bench.vendor.record().branch(), Reading::There(head) if head == *bench.last()),
             "{what}"
         );
-        drop(bench.vendor.lock().unwrap());
+        drop(bench.vendor.lock(&Say::nothing()).unwrap());
         assert_eq!(bench.served(), served, "{what}");
     }
+}
+
+#[test]
+fn a_branch_that_came_back_old_with_its_log_is_restored_from_the_files_for_servers() {
+    for revision in ["", "garbage"] {
+        let bench = Bench::new();
+        let served = bench.served();
+        fs::write(bench.git_file("refs/heads/main"), format!("{}\n", bench.commits[0])).unwrap();
+        let log = fs::read_to_string(bench.git_file("logs/refs/heads/main")).unwrap();
+        fs::write(bench.git_file("logs/refs/heads/main"), format!("{}\n", log.lines().next().unwrap()))
+            .unwrap();
+        fs::write(bench.vendor.checkout().revision_file(), revision).unwrap();
+        assert!(bench.vendor.lock(&Say::nothing()).unwrap_err().to_string().contains("--repair"));
+        bench.repair().unwrap();
+        assert_eq!(bench.vendor.record().head().unwrap().as_ref(), Some(bench.last()), "{revision}");
+        assert_eq!(bench.served(), served, "{revision}");
+        drop(bench.vendor.lock(&Say::nothing()).unwrap());
+    }
+}
+
+#[test]
+fn a_damaged_revision_of_a_good_checkout_is_written_anew() {
+    let bench = Bench::new();
+    fs::write(bench.vendor.checkout().revision_file(), "").unwrap();
+    assert!(bench.vendor.lock(&Say::nothing()).unwrap_err().to_string().contains("--repair"));
+    let report = bench.repair().unwrap();
+    assert!(
+        report.mended.len() == 1 && report.mended[0].contains("checkout/revision was damaged"),
+        "{report:?}"
+    );
+    drop(bench.vendor.lock(&Say::nothing()).unwrap());
+    assert!(bench.repair().unwrap().mended.is_empty());
+}
+
+#[test]
+fn a_checkout_without_a_commit_whose_files_no_commit_has_is_left_as_it_is() {
+    let bench = Bench::new();
+    let document = bench.vendor.checkout().folder().join(tree::DATA).join("later.json");
+    fs::write(&document, "{}").unwrap();
+    fs::write(bench.vendor.checkout().revision_file(), "").unwrap();
+    let failure = bench.repair().unwrap_err().to_string();
+    assert!(failure.contains("no commit of the record has its files") && document.exists(), "{failure}");
+}
+
+#[test]
+fn a_lost_checkout_is_made_again_from_the_record() {
+    let bench = Bench::new();
+    let served = bench.served();
+    fs::remove_dir_all(bench.vendor.checkout().folder()).unwrap();
+    assert!(bench.vendor.lock(&Say::nothing()).unwrap_err().to_string().contains("--repair"));
+    let report = bench.repair().unwrap();
+    assert!(report.mended[0].contains("checkout for servers was missing"), "{report:?}");
+    assert_eq!(bench.served(), served);
+    drop(bench.vendor.lock(&Say::nothing()).unwrap());
 }
 
 /// Every file of the record, with a flipped bit, is found, and what servers are given is as before after the repair.
 #[test]
 fn a_flipped_bit_anywhere_in_the_record_is_found_and_mended() {
     let pack = |bench: &Bench| {
-        bench.vendor.record().git().run(&["repack", "-adnq"]).unwrap();
+        bench.vendor.record().git().run(&["repack", "-adbnq"]).unwrap();
         bench.vendor.record().git().run(&["pack-refs", "--all"]).unwrap();
     };
     for packed in [false, true] {
@@ -170,7 +226,7 @@ fn a_flipped_bit_anywhere_in_the_record_is_found_and_mended() {
             assert!(!found.is_empty(), "{name}: not found");
             bench.repair().unwrap_or_else(|failure| panic!("{name}: {failure}"));
             assert_eq!(integrity::record(&bench.vendor).unwrap(), Vec::<String>::new(), "{name}");
-            drop(bench.vendor.lock().unwrap());
+            drop(bench.vendor.lock(&Say::nothing()).unwrap());
             assert_eq!(bench.served(), served, "{name}");
             assert!(bench.vendor.record().head().unwrap().is_some(), "{name}");
         }
@@ -185,7 +241,7 @@ fn a_publication_whose_commit_is_lost_is_made_again_from_the_files_for_servers()
     let report = bench.repair().unwrap();
     assert!(report.mended.iter().any(|what| what.contains("made again")), "{report:?}");
     assert_eq!(bench.served(), served);
-    drop(bench.vendor.lock().unwrap());
+    drop(bench.vendor.lock(&Say::nothing()).unwrap());
     // Run again, it has nothing to do.
     let again = bench.repair().unwrap();
     assert!(again.mended.is_empty(), "{again:?}");

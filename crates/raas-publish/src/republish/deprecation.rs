@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use raas_types::crane::{Deprecation, tree};
+use raas_types::crane::Deprecation;
 use raas_types::{RepositoryName, Tag, Utc};
 
 use super::documents::NewRepository;
@@ -104,8 +104,7 @@ fn change(
     };
     let tags = v2.tags.clone();
     let Said { subject, what } = edit(&mut v2.deprecated, &|tag| tags.contains_key(tag))?;
-    let manifests =
-        published::manifests(&publication.record.reader(&head, &tree::manifests(name))?, name, &v2)?;
+    let manifests = published::manifests(&publication.record.reader(&head)?, name, &v2)?;
     let repository =
         NewRepository { name, protected: current.protected, v2, v1: current.v1, manifests: &manifests };
     let files = repository.files(registry);

@@ -136,7 +136,7 @@ impl Removal<'_> {
         let Self { registry, publication, head, current } = self;
         let (record, name) = (&publication.record, publication.repository());
         let mut v2 = current.v2.clone().unwrap_or_default();
-        let reader = record.reader(head, &tree::manifests(name))?;
+        let reader = record.reader(head)?;
         let manifests = published::manifests(&reader, name, &v2)?;
         let gone = gone(&manifests, &v2);
         let removed = gone.removed(&manifests, &v2);

@@ -12,7 +12,6 @@ use crate::published;
 use crate::record::Message;
 use crate::registry::Registry;
 use raas_base::failure::Failure;
-use raas_types::crane::tree;
 
 /// Publishes an image of a repository under a further tag. A tag that is published already moves.
 ///
@@ -57,8 +56,7 @@ pub fn tag(
             v1.tags.insert(new.clone(), id);
         }
     }
-    let manifests =
-        published::manifests(&publication.record.reader(&head, &tree::manifests(name))?, name, &v2)?;
+    let manifests = published::manifests(&publication.record.reader(&head)?, name, &v2)?;
     let tags = v2.tags.clone();
     let files =
         NewRepository { name, protected: current.protected, v2, v1, manifests: &manifests }.files(registry);

@@ -79,7 +79,7 @@ impl<'a> ImageHistory<'a> {
         Ok(at)
     }
 
-    /// The place of the last publication of the image up to a commit.
+    /// The index in `entries` of the last publication of the image up to a commit.
     fn position(&self, commit: &CommitId) -> Result<Option<usize>, Failure> {
         if let Some(at) = self.entries.iter().position(|entry| entry.commit == *commit) {
             return Ok(Some(at));

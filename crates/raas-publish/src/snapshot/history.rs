@@ -86,20 +86,42 @@ pub(super) fn is_sound(storage: &dyn Storage, pointer: &Pointer) -> Result<bool,
     Ok(true)
 }
 
-/// Reads all history of a bucket without a pointer, and moves the record to its last commit. Returns whether the history has
-/// one last commit. Every publication is an ancestor of that commit, so nothing is lost.
+/// Reads all history of a bucket without a pointer, and moves the record to its last commit, if it has one last commit. Every
+/// publication is an ancestor of that commit, so nothing is lost. Returns the ends if there are several, and changes nothing.
 ///
 /// The history has several ends if another home has published after a publication that was never finished, or if it is not
-/// the history of this home's record.
+/// the history of this home's record. A commit that this home has set aside is no end: another one was published in its place.
 pub fn recover_without_pointer(
     vendor: &Vendor,
     record: &Record,
     storage: &dyn Storage,
-) -> Result<bool, Failure> {
+) -> Result<Vec<CommitId>, Failure> {
+    let ends = history_ends(vendor, record, storage)?;
+    let mut candidates = Vec::new();
+    for end in ends {
+        if !record.is_set_aside(&end)? {
+            candidates.push(end);
+        }
+    }
+    let [end] = &candidates[..] else { return Ok(candidates) };
+    if record.head()?.as_ref() != Some(end) {
+        record.check_tree(end, &storage.display_name())?;
+        record.advance(record.head()?.as_ref(), end)?;
+        vendor.checkout().update(record, end)?;
+    }
+    Ok(Vec::new())
+}
+
+/// Reads all history of a bucket, and finds the commits that no other commit of it, or of the record's branch, comes after.
+pub fn history_ends(
+    vendor: &Vendor,
+    record: &Record,
+    storage: &dyn Storage,
+) -> Result<Vec<CommitId>, Failure> {
     let mut found = Vec::new();
     storage.list(ObjectKey::RECORD, &mut |listed| found.push(listed))?;
     found.sort_by_key(|listed| listed.modified);
-    let mut ends: Vec<CommitId> = record.head()?.into_iter().collect();
+    let mut commits: Vec<CommitId> = record.head()?.into_iter().collect();
     for listed in found {
         let Some((tip, digest)) = ObjectKey::history(&listed.key) else { continue };
         let commit = CommitId::parse(tip)?;
@@ -107,24 +129,24 @@ pub fn recover_without_pointer(
             let piece = HistoryPiece { digest, size: listed.size, tip: tip.to_owned() };
             record.take_pack(fetch(storage, &piece, vendor.folder())?)?;
         }
-        ends.push(commit);
+        commits.push(commit);
     }
-    let mut end: Option<&CommitId> = None;
-    for next in &ends {
-        end = match end {
-            Some(end) if record.is_ancestor(next, end)? => Some(end),
-            Some(end) if !record.is_ancestor(end, next)? => return Ok(false),
-            _ => Some(next),
-        };
+    let mut ends: Vec<CommitId> = Vec::new();
+    for next in commits {
+        let mut later = Vec::new();
+        let mut is_earlier = false;
+        for end in ends {
+            is_earlier = is_earlier || record.is_ancestor(&next, &end)?;
+            if is_earlier || !record.is_ancestor(&end, &next)? {
+                later.push(end);
+            }
+        }
+        if !is_earlier {
+            later.push(next);
+        }
+        ends = later;
     }
-    if let Some(end) = end
-        && record.head()?.as_ref() != Some(end)
-    {
-        record.check_tree(end, &storage.display_name())?;
-        record.advance(record.head()?.as_ref(), end)?;
-        vendor.checkout().update(record, end)?;
-    }
-    Ok(true)
+    Ok(ends)
 }
 
 /// Reads the history of a pointer's commit into the record. No branch moves.
@@ -157,8 +179,8 @@ pub fn fetch_history(
     ))
 }
 
-/// Takes a pack of the bucket into a record. Returns whether that was possible: a damaged pack, or a pack on top of commits that
-/// the record does not have, is left.
+/// Takes a pack of the bucket into a record. Returns whether that was possible. It does not take a damaged pack, or a
+/// pack on top of commits that the record does not have.
 ///
 /// # Errors
 /// The storage fails.
@@ -170,7 +192,7 @@ pub(crate) fn take_piece(
 ) -> Result<bool, Failure> {
     let Some((tip, digest)) = ObjectKey::history(&listed.key) else { return Ok(false) };
     let piece = HistoryPiece { digest, size: listed.size, tip: tip.to_owned() };
-    // A storage that fails is asked for the length first, so that its failure is not taken for damage.
+    // Ask for the length first: if the storage fails, that must not count as damage of the pack.
     if storage.stat(&piece.key())?.is_none() {
         return Ok(false);
     }

@@ -121,7 +121,7 @@ pub fn read_parts(
     Ok((!pointer.parts.is_empty()).then_some(files))
 }
 
-/// Unpacks a part. What is no file of the record makes it a damaged one.
+/// Unpacks a part. A part with an entry that cannot be a file of the record is damaged.
 fn unpack(archive: &[u8], files: &mut BTreeMap<String, Vec<u8>>) -> io::Result<()> {
     let mut archive = tar::Archive::new(GzDecoder::new(archive).take(MAX_UNPACKED));
     for entry in archive.entries()? {
@@ -155,7 +155,7 @@ fn kept(
     let changed = record.changed(&before, commit)?;
     let served = changed.iter().filter(|(path, _)| path.starts_with(tree::DATA));
     let changed: BTreeSet<usize> = served.map(|(path, _)| partition::part_of(path, count)).collect();
-    // If every part is made anew, nothing needs to be known of the old ones.
+    // If every part is made anew, no request about the old parts is needed.
     if changed.len() == count || !has_parts(storage, pointer)? {
         return none;
     }

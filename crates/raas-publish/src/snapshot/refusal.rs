@@ -2,13 +2,13 @@
 
 use raas_types::{ObjectKey, Pointer, PointerError, VendorName};
 
+use crate::history;
 use crate::reading::Reading;
+use crate::record::Record;
+use crate::registry::Registry;
 use crate::storage::Storage;
 use raas_base::failure::{Failure, Kind};
-
-/// How to replace the registry in a bucket by this home's.
-const GIVE_UP: &str = "remove `_metadata/current` and all of `_record/` there and run `raas setup ISV`: then the registry \
-                       is what this home has published, and nothing else";
+use raas_git::CommitId;
 
 /// The failure for a bucket whose metadata has no commit in common with this home's record.
 pub fn another_record(storage: &dyn Storage, pointer: &Pointer) -> Failure {
@@ -20,11 +20,16 @@ pub fn another_record(storage: &dyn Storage, pointer: &Pointer) -> Failure {
     );
     let failure = Failure::new(Kind::Environment, message);
     if pointer.history.is_empty() {
-        return failure.hint(
-            "run `raas setup ISV` with this raas in the home that published last, if it is this registry: an older raas stored no history",
-        );
+        return failure
+            .hint("if it is the same registry, an older raas published it without its history")
+            .hint("then run `raas setup ISV` with this raas in the home that published it: this stores the history");
     }
-    failure.hint(format!("publish from a home that has that registry; or, to give it up, {GIVE_UP}"))
+    failure
+        .hint("publish from a home that has that commit, if there is one; nothing was changed")
+        .hint(
+            "run `raas setup ISV --repair --without-history` here if the registry is this one and no home has the commit: it \
+             publishes the images again",
+        )
 }
 
 /// The failure of a pointer that was written after the lease was lost.
@@ -63,15 +68,38 @@ pub fn unreadable_pointer(failure: Failure) -> Failure {
 }
 
 /// The failure for a bucket without a readable pointer whose history has several ends: nobody can know what is published.
-pub fn without_pointer(storage: &dyn Storage, damage: Option<Failure>) -> Failure {
-    let (pointer, storage) = (ObjectKey::Pointer, storage.display_name());
+pub fn without_pointer(
+    registry: &Registry<'_>,
+    record: &Record,
+    ends: &[CommitId],
+    damage: Option<Failure>,
+) -> Failure {
+    let (pointer, storage, vendor) =
+        (ObjectKey::Pointer, registry.storage.display_name(), registry.vendor.name());
     let failure = damage.unwrap_or_else(|| {
         Failure::new(
             Kind::Environment,
             format!("{storage} holds the history of a registry, and no {pointer}"),
         )
     });
-    failure.hint(format!(
-        "restore the pointer from a version or a backup of the bucket; or, if the registry is lost, {GIVE_UP}"
+    let ends: Vec<String> = ends.iter().map(|end| described(record, end)).collect();
+    failure.hint("restore the pointer from a version or a backup of the bucket, if there is one").hint(format!(
+        "choose which publication was the last one: the history has {} ends, {}; then run `raas setup {vendor} --repair \
+         --accept-history COMMIT`, which goes on from that commit and sets the others aside; nothing was changed",
+        ends.len(),
+        ends.join(", and ")
     ))
+}
+
+/// A commit that may be the last publication, for a person who must choose.
+pub fn described(record: &Record, commit: &CommitId) -> String {
+    let is_ours = record.head().is_ok_and(|head| head.as_ref() == Some(commit));
+    let ours = if is_ours { ", the last publication of this home" } else { "" };
+    match history::entry(record, commit) {
+        Ok(Some(entry)) => {
+            format!("commit {commit} (\"{}\" by {} at {}{ours})", entry.subject, entry.who, entry.time)
+        }
+        // The id alone suffices for the choice.
+        Ok(None) | Err(_) => format!("commit {commit}"),
+    }
 }

@@ -5,7 +5,7 @@ use raas_types::Digest;
 use raas_types::crane::partition;
 
 use super::*;
-use crate::storage::{Directory, ListedObject, ObjectMeta, Upload};
+use crate::storage::{Directory, Upload, pass_on};
 
 struct Bench {
     folder: tempfile::TempDir,
@@ -124,13 +124,7 @@ struct Garbling<'a> {
 }
 
 impl Storage for Garbling<'_> {
-    fn create(&self, options: PutOptions) -> Result<Box<dyn Upload>, StorageError> {
-        self.storage.create(options)
-    }
-
-    fn stat(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StorageError> {
-        self.storage.stat(key)
-    }
+    pass_on!(storage: create, stat, others);
 
     fn read(&self, key: &ObjectKey) -> Result<Option<Box<dyn Read + Send>>, StorageError> {
         let mut garbage = self.garbage.lock().unwrap();
@@ -139,30 +133,6 @@ impl Storage for Garbling<'_> {
         }
         *garbage -= 1;
         Ok(Some(Box::new(b"<html>busy</html>".as_slice())))
-    }
-
-    fn copy(&self, from: &ObjectKey, to: &ObjectKey, size: u64) -> Result<(), StorageError> {
-        self.storage.copy(from, to, size)
-    }
-
-    fn delete_key(&self, key: &str) -> Result<(), StorageError> {
-        self.storage.delete_key(key)
-    }
-
-    fn list(&self, prefix: &str, each: &mut dyn FnMut(ListedObject)) -> Result<(), StorageError> {
-        self.storage.list(prefix, each)
-    }
-
-    fn abort_stale_uploads(&self) -> Result<usize, StorageError> {
-        self.storage.abort_stale_uploads()
-    }
-
-    fn base_url(&self) -> String {
-        self.storage.base_url()
-    }
-
-    fn display_name(&self) -> String {
-        self.storage.display_name()
     }
 }
 
@@ -380,40 +350,10 @@ struct LateUpload {
 }
 
 impl Storage for Late {
+    pass_on!(inner: stat, read, others);
+
     fn create(&self, draft: PutOptions) -> Result<Box<dyn Upload>, StorageError> {
         Ok(Box::new(LateUpload { inner: self.inner.create(draft)?, meanwhile: self.meanwhile.clone() }))
-    }
-
-    fn stat(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StorageError> {
-        self.inner.stat(key)
-    }
-
-    fn read(&self, key: &ObjectKey) -> Result<Option<Box<dyn Read + Send>>, StorageError> {
-        self.inner.read(key)
-    }
-
-    fn copy(&self, from: &ObjectKey, to: &ObjectKey, size: u64) -> Result<(), StorageError> {
-        self.inner.copy(from, to, size)
-    }
-
-    fn delete_key(&self, key: &str) -> Result<(), StorageError> {
-        self.inner.delete_key(key)
-    }
-
-    fn list(&self, prefix: &str, each: &mut dyn FnMut(ListedObject)) -> Result<(), StorageError> {
-        self.inner.list(prefix, each)
-    }
-
-    fn abort_stale_uploads(&self) -> Result<usize, StorageError> {
-        self.inner.abort_stale_uploads()
-    }
-
-    fn base_url(&self) -> String {
-        self.inner.base_url()
-    }
-
-    fn display_name(&self) -> String {
-        self.inner.display_name()
     }
 }
 

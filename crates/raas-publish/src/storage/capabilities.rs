@@ -18,8 +18,8 @@ pub struct Capabilities<'a> {
     pub service: Option<&'a dyn ServiceStatus>,
     /// Replaces objects if the run is interrupted. Without it, an interrupted run leaves them as they are.
     pub interrupt_guard: Option<&'a dyn InterruptGuard>,
-    /// Sends writes with conditions. Whether the service behind it heeds them is another question: see
-    /// [`probe_conditional_writes`](super::probe_conditional_writes).
+    /// Sends writes with conditions. The service may ignore the conditions:
+    /// [`probe_conditional_writes`](super::probe_conditional_writes) finds that out.
     pub conditional_writes: Option<&'a dyn ConditionalWrites>,
 }
 
@@ -35,12 +35,18 @@ pub struct UploadLimits {
 
 impl Default for UploadLimits {
     fn default() -> Self {
-        Self { single: 4, pairs: 4 }
+        Self { single: 6, pairs: 4 }
     }
 }
 
 /// Making a storage and setting it up as the configuration says.
 pub trait Provision {
+    /// Whether the bucket exists.
+    ///
+    /// # Errors
+    /// The service does not say.
+    fn exists(&self) -> Result<bool, StorageError>;
+
     /// Checks that the storage is there. With `create` it makes a missing bucket and sets it up. Returns a line for each
     /// thing that it did or found.
     ///
@@ -66,11 +72,16 @@ pub trait InterruptGuard {
     /// From now on, an interruption stores `content` under `replacement` and removes `key` before the program ends.
     fn replace_on_interrupt(&self, key: &ObjectKey, replacement: &ObjectKey, content: &[u8]);
 
-    /// Ends that for `key`.
+    /// From now on, an interruption leaves the object `key` as it is.
     fn leave_on_interrupt(&self, key: &ObjectKey);
 }
 
 impl Capabilities<'_> {
+    /// As [`Provision::exists`]; a storage that needs no setup is always there.
+    pub fn exists(&self) -> Result<bool, StorageError> {
+        self.provision.map_or(Ok(true), Provision::exists)
+    }
+
     /// As [`Provision::prepare`]; does nothing for a storage that needs no setup.
     pub fn prepare(&self, create: bool) -> Result<Vec<String>, StorageError> {
         self.provision.map_or_else(|| Ok(Vec::new()), |provision| provision.prepare(create))

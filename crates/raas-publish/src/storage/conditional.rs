@@ -33,7 +33,7 @@ pub trait ConditionalWrites: Send + Sync {
     fn read_version(&self, key: &ObjectKey, longest: u64)
     -> Result<Option<(Vec<u8>, Version)>, StorageError>;
 
-    /// The same for another thread.
+    /// The same storage, for another thread.
     fn handle(&self) -> Arc<dyn ConditionalWrites>;
 }
 

@@ -18,8 +18,9 @@ use std::time::SystemTime;
 use raas_types::ObjectKey;
 
 use super::{ListedObject, ObjectMeta, OnStored, PutOptions, Storage, StorageError, Upload, escaped};
+use raas_base::eager_file::EagerFile;
 use raas_base::files;
-use raas_base::interrupt::PrivateFolder;
+use raas_base::interrupt::{CleanUp, PrivateFolder};
 use raas_base::run_folder::{self, RunFolder};
 
 const UPLOADS: &str = "_uploads";
@@ -36,7 +37,8 @@ pub struct Directory {
 #[derive(Debug)]
 struct Run {
     folder: RunFolder,
-    _interrupted: Option<PrivateFolder>,
+    /// What an interrupt does: it removes the folder, and says so.
+    _interrupted: Option<(PrivateFolder, CleanUp)>,
     next: AtomicU64,
 }
 
@@ -63,9 +65,21 @@ impl Run {
     fn begin(uploads: &Path) -> io::Result<Self> {
         files::make_folders(uploads)?;
         let mut interrupted = None;
-        let register = |folder: &Path| interrupted = Some(PrivateFolder::new(folder.to_owned()));
+        let register = |folder: &Path| {
+            let removal = PrivateFolder::new(folder.to_owned());
+            interrupted = Some((removal, CleanUp::new(Self::said_of(uploads, folder))));
+        };
         let folder = RunFolder::begin(uploads, 0o755, register)?;
         Ok(Self { folder, _interrupted: interrupted, next: AtomicU64::new(0) })
+    }
+
+    /// Says at an interrupt that unfinished uploads are removed, if there are some.
+    fn said_of(uploads: &Path, folder: &Path) -> impl Fn() -> Option<String> + Send + Sync + 'static {
+        let (uploads, folder) = (uploads.display().to_string(), folder.to_owned());
+        move || {
+            let has_some = fs::read_dir(&folder).is_ok_and(|mut files| files.next().is_some());
+            has_some.then(|| format!("what was unfinished in {uploads} is removed"))
+        }
     }
 
     /// The path of a file that does not exist yet.
@@ -81,6 +95,7 @@ impl Storage for Directory {
             let path = run.next_path();
             let file = File::create_new(&path)?;
             let on_stored = options.on_stored;
+            let file = EagerFile::new(file);
             Ok(DirectoryUpload { root: self.root.clone(), path, file, on_stored, _run: run })
         };
         let failed = |error: io::Error| {
@@ -184,7 +199,7 @@ fn is_absent(error: &io::Error) -> bool {
 struct DirectoryUpload {
     root: PathBuf,
     path: PathBuf,
-    file: File,
+    file: EagerFile,
     on_stored: Option<OnStored>,
     _run: Arc<Run>,
 }
@@ -207,7 +222,7 @@ impl Upload for DirectoryUpload {
     fn commit(self: Box<Self>, key: &ObjectKey) -> Result<(), StorageError> {
         let publish = || {
             // The object must be on the disk before anything that refers to it.
-            self.file.sync_data()?;
+            self.file.sync()?;
             files::move_into_place(&self.path, &self.root.join(key.to_string()))
         };
         publish().map_err(|error| StorageError::writing(key, error))

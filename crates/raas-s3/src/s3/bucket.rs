@@ -50,10 +50,10 @@ impl Shared {
         if !self.bucket_exists().await? {
             if !create {
                 let error = std::io::Error::other("NoSuchBucket");
-                let message =
-                    format!("there is no bucket {} at {}", self.location.bucket, self.location.service());
+                let (vendor, bucket) = (&self.location.vendor, &self.location.bucket);
+                let message = format!("there is no bucket {bucket} at {}", self.location.service());
                 return Err(StorageError::new(message, error)
-                    .hint(format!("make it with `raas setup {} --create`", self.location.vendor)));
+                    .hint(format!("make it with `raas setup {vendor} --create`")));
             }
             self.create_bucket(&mut prepared).await?;
         }
@@ -112,7 +112,7 @@ impl Prepared {
 }
 
 impl Shared {
-    async fn bucket_exists(&self) -> Result<bool, StorageError> {
+    pub(super) async fn bucket_exists(&self) -> Result<bool, StorageError> {
         // A listing and no HEAD: a refused HEAD has no body with the reason.
         let request =
             self.client().list_objects_v2().bucket(&self.location.bucket).prefix(&self.location.prefix);

@@ -28,13 +28,8 @@ pub(crate) struct BucketLocation {
 }
 
 impl BucketLocation {
-    /// The location that the vendor's settings describe. The endpoint may come from AWS's own configuration.
-    pub(crate) fn new(
-        vendor: &VendorName,
-        settings: &S3Settings,
-        region: &str,
-        endpoint: Option<&str>,
-    ) -> Self {
+    /// The location that the vendor's settings describe.
+    pub(crate) fn new(vendor: &VendorName, settings: &S3Settings, region: &str) -> Self {
         let bucket = settings.bucket.as_str();
         let prefix = settings.prefix.as_deref().filter(|prefix| !prefix.is_empty());
         Self {
@@ -42,7 +37,7 @@ impl BucketLocation {
             bucket: bucket.to_owned(),
             prefix: prefix.map(|prefix| format!("{prefix}/")).unwrap_or_default(),
             region: region.to_owned(),
-            endpoint: endpoint.map(|url| url.trim_end_matches('/').to_owned()),
+            endpoint: settings.endpoint.as_ref().map(|url| url.trim_end_matches('/').to_owned()),
             access: settings.access,
             by_acl: settings.public_acl && settings.access == BucketAccess::Public,
             // The certificate for *.s3.… does not cover a bucket with a dot in its name.
@@ -154,8 +149,9 @@ mod tests {
     use super::*;
 
     fn location(settings: S3Settings, bucket: &str, endpoint: Option<&str>) -> BucketLocation {
-        let settings = S3Settings { bucket: bucket.into(), ..settings };
-        BucketLocation::new(&"acme".parse().unwrap(), &settings, "eu-central-1", endpoint)
+        let endpoint = endpoint.map(str::to_owned);
+        let settings = S3Settings { bucket: bucket.into(), endpoint, ..settings };
+        BucketLocation::new(&"acme".parse().unwrap(), &settings, "eu-central-1")
     }
 
     #[test]

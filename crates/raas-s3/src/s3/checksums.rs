@@ -1,8 +1,8 @@
 //! How the service can verify the bytes of a request.
 //!
 //! raas sends the SHA-256 of the bytes as a checksum. Some services refuse such headers: Backblaze B2 all of them,
-//! Cloudflare R2 those of parts. Then raas signs the SHA-256 of the bytes instead, which every service must verify that
-//! knows signatures of version 4. A note in the home remembers the refusal for the next run.
+//! Cloudflare R2 those of parts. Then raas signs the SHA-256 of the bytes instead: every service that knows signatures
+//! of version 4 must verify it. A note in the home remembers the refusal for the next run.
 
 use std::error::Error;
 use std::fs;
@@ -60,7 +60,7 @@ struct About {
 
 /// The note in the home. It exists only if the service has refused checksums.
 #[derive(Debug, Serialize, Deserialize)]
-struct Note {
+struct ChecksumNote {
     #[serde(flatten)]
     about: About,
     checksums: Finding,
@@ -77,7 +77,7 @@ impl Checksums {
     pub(super) fn new(policy: ChecksumPolicy, note: PathBuf, location: &BucketLocation) -> Self {
         let about = About { service: location.service(), bucket: location.bucket.clone() };
         // A note that cannot be read costs one refused request.
-        let known = fs::read(&note).ok().and_then(|text| serde_json::from_slice::<Note>(&text).ok());
+        let known = fs::read(&note).ok().and_then(|text| serde_json::from_slice::<ChecksumNote>(&text).ok());
         let refused = known.is_some_and(|known| known.about == about);
         Self { policy, refused: AtomicBool::new(refused), note, about }
     }
@@ -102,7 +102,7 @@ impl Checksums {
         if self.refused.swap(true, Ordering::Relaxed) {
             return false;
         }
-        let note = Note { about: self.about.clone(), checksums: Finding::Refused };
+        let note = ChecksumNote { about: self.about.clone(), checksums: Finding::Refused };
         // A failure costs the next run one refused request.
         drop(serde_json::to_vec(&note).map(|text| files::write_shared(&self.note, &text)));
         true
@@ -195,7 +195,7 @@ mod tests {
 
     fn checksums(policy: ChecksumPolicy, note: &std::path::Path, bucket: &str) -> Checksums {
         let settings = S3Settings { bucket: bucket.into(), ..S3Settings::default() };
-        let location = BucketLocation::new(&"acme".parse().unwrap(), &settings, "us-east-1", None);
+        let location = BucketLocation::new(&"acme".parse().unwrap(), &settings, "us-east-1");
         Checksums::new(policy, note.to_owned(), &location)
     }
 

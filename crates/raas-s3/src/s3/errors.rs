@@ -95,6 +95,11 @@ impl FailedRequest {
         failed
     }
 
+    /// Whether the service said that all is well, in words that are not those of the operation.
+    pub(super) fn succeeded_unreadably(&self) -> bool {
+        self.code.is_none() && self.status.is_some_and(|status| (200..300).contains(&status))
+    }
+
     /// Whether the object or upload does not exist.
     pub(super) fn absent(&self) -> bool {
         match self.code.as_deref() {
@@ -382,7 +387,7 @@ mod tests {
     fn told(failed: FailedRequest) -> String {
         let settings =
             S3Settings { bucket: "bytes".into(), prefix: Some("reg".into()), ..S3Settings::default() };
-        let location = BucketLocation::new(&"acme".parse().unwrap(), &settings, "us-east-1", None);
+        let location = BucketLocation::new(&"acme".parse().unwrap(), &settings, "us-east-1");
         let (message, cause, hint) =
             explain(&location, "cannot store x".into(), Action::PUT, &failed).into_parts();
         format!("{message} | {cause} | {}", hint.unwrap())

@@ -289,8 +289,8 @@ impl UploadSession {
             .await;
         let Err(error) = completed else { return Ok(()) };
         let failed = FailedRequest::of(&error);
-        // The first answer was lost: the upload is complete already.
-        if failed.is("NoSuchUpload")
+        // The first answer was lost, or this one cannot be read: the upload may be complete already.
+        if (failed.is("NoSuchUpload") || failed.succeeded_unreadably())
             && shared.head(&self.key, key).await?.is_some_and(|found| found.size == size)
         {
             return Ok(());

@@ -6,7 +6,7 @@ mod body;
 use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -91,6 +91,8 @@ pub(super) struct Waits {
     budget: Option<(Duration, Mutex<Duration>)>,
     quiet: Duration,
     last_line: Mutex<Option<Instant>>,
+    /// Whether an operation has waited to its end, and the service has answered nothing since.
+    silent: AtomicBool,
 }
 
 /// How long an operation has waited in vain.
@@ -102,6 +104,8 @@ pub(super) struct Waited {
     pub(super) time: Duration,
     /// Whether the operation must not be tried again.
     over: bool,
+    /// Whether the operation waits only briefly.
+    brief: bool,
 }
 
 /// The error of an attempt that stood still.
@@ -164,7 +168,21 @@ impl Waits {
             budget: budget.map(|budget| (budget, Mutex::default())),
             quiet,
             last_line: Mutex::default(),
+            silent: AtomicBool::default(),
         }
+    }
+
+    /// How long an operation may stand still. Once another one has waited to its end, the command is about to fail: what
+    /// it still asks for, to clean up, waits only briefly for a service that is silent.
+    fn patience(&self, operation: &str, patience: Patience) -> Patience {
+        let earlier = self.operations().get(operation).map(|waited| waited.brief);
+        let brief = earlier.unwrap_or_else(|| self.silent.load(Ordering::Relaxed));
+        if brief { patience.quick() } else { patience }
+    }
+
+    /// The service has answered.
+    fn answered(&self) {
+        self.silent.store(false, Ordering::Relaxed);
     }
 
     /// Says what is waited for. Of several requests that wait at once, one line is enough.
@@ -205,9 +223,11 @@ impl Waits {
         let waited = operations.entry(operation.to_owned()).or_default();
         waited.attempts += 1;
         waited.time += now;
+        waited.brief = *patience == patience.quick();
         // What is left would be too short for another attempt.
         let short = patience.total.saturating_sub(waited.time) < patience.stall / 8;
         waited.over = waited.attempts >= patience.stalls || short || spent;
+        self.silent.fetch_or(waited.over, Ordering::Relaxed);
         Stalled { waited: *waited, now }
     }
 }
@@ -303,25 +323,27 @@ impl HttpConnector for PatientConnector {
 
 impl PatientConnector {
     async fn exchange(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let operation = operation(&request).unwrap_or_default();
+        let patience = self.waits.patience(&operation, self.patience);
         let exchange = Arc::new(Exchange {
-            operation: operation(&request).unwrap_or_default(),
+            operation,
             what: format!("{} {}", request.method(), path(request.uri())),
             attempt: attempt(&request).unwrap_or((1, 1)),
-            patience: self.patience,
+            patience,
             waits: self.waits,
         });
-        let allowed = if is_long(&request) { self.patience.long() } else { self.patience.stall };
+        let allowed = if is_long(&request) { patience.long() } else { patience.stall };
         let progress = Arc::new(Progress::new());
         let request = request.map(|sent| body::sent(sent, &progress));
         let mut answer = std::pin::pin!(self.inner.call(request));
         let mut said = false;
         let response = loop {
-            let left = exchange.waits.left(&exchange.operation, &self.patience);
+            let left = exchange.waits.left(&exchange.operation, &patience);
             let last = progress.last();
             // The bytes that were handed over last may be on their way for as long as all bytes before them took. A
             // slow line must not count as standing still.
             let limit = last + allowed.max(progress.pace()).min(left);
-            let quiet = last + self.patience.quiet;
+            let quiet = last + patience.quiet;
             let next = if said || quiet > limit { limit } else { quiet };
             tokio::select! {
                 answer = &mut answer => break answer?,
@@ -336,6 +358,7 @@ impl PatientConnector {
                 exchange.say_waiting(last.elapsed());
             }
         };
+        exchange.waits.answered();
         exchange.pause(&response).await;
         Ok(response.map(|received| body::received(received, &exchange)))
     }
@@ -444,6 +467,21 @@ impl AsyncSleep for SayingSleep {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn after_an_operation_has_given_up_others_wait_briefly_until_the_service_answers() {
+        let patience = Patience::of(Duration::from_secs(60));
+        let waits = Waits::new(Say::nothing(), "s".into(), patience.quiet, None);
+        assert!(!waits.stalled("other", &patience, Duration::from_secs(60)).is_over());
+        assert_eq!(waits.patience("new", patience), patience);
+        while !waits.stalled("one", &patience, Duration::from_secs(60)).is_over() {}
+        assert_eq!(waits.patience("new", patience), patience.quick());
+        assert!(!waits.stalled("new", &patience.quick(), Duration::from_secs(5)).is_over());
+        assert_eq!(waits.patience("new", patience), patience.quick(), "its second attempt");
+        assert_eq!(waits.patience("other", patience), patience, "it waits already");
+        waits.answered();
+        assert_eq!(waits.patience("third", patience), patience);
+    }
 
     #[test]
     fn an_operation_gives_up_within_five_minutes_and_a_check_within_fifteen_seconds() {

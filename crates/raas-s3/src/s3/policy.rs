@@ -214,7 +214,7 @@ mod tests {
     fn place_of(prefix: &str) -> BucketLocation {
         let prefix = Some(prefix.to_owned());
         let settings = S3Settings { bucket: "bytes".into(), prefix, ..S3Settings::default() };
-        BucketLocation::new(&"acme".parse().unwrap(), &settings, "us-east-1", None)
+        BucketLocation::new(&"acme".parse().unwrap(), &settings, "us-east-1")
     }
 
     fn location() -> BucketLocation {

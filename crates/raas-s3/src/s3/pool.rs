@@ -6,17 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The usual size of a part, in bytes.
-pub(super) const PART: usize = 8 << 20;
+/// The usual size of a part, in bytes: the smallest that S3 takes.
+pub(super) const PART: usize = 5 << 20;
 
 /// How many parts are in memory, being filled or being sent.
-pub(super) const PARTS: usize = 7;
+pub(super) const PARTS: usize = 5;
 
 /// An object up to this size, in bytes, gets a buffer of its own length.
 const SMALL: usize = 256 << 10;
 
 /// The most parts that one buffer counts as. A small object is sent whole and has up to two parts. The parts of objects
-/// of more than 140 GiB are larger and count as two.
+/// of more than 87 GiB are larger and count as two.
 const MOST_FOR_ONE: usize = 2;
 
 /// How many layers of two uploads each are uploaded at once: one upload of the layer as it is, and one of it packed.

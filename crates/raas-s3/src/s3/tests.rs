@@ -369,6 +369,21 @@ fn passing_faults_are_retried() {
     }
 }
 
+/// moto 5.2.1 completes an upload and answers with an element of another name.
+#[test]
+fn an_upload_is_complete_if_the_object_is_there_whatever_the_answer() {
+    let (storage, server) = service();
+    let content = noise(1, 17 * UNIT);
+    server.fail(Fault::always("CompleteMultipartUpload", What::Unreadable));
+    store(&storage, &content, known(&content)).unwrap();
+    assert_eq!(server.object(BUCKET, &full(&content)).as_ref(), Some(&content));
+    // Without the object the answer is an error.
+    server.fail(Fault::always("HeadObject", What::Refuse(404, "NotFound")));
+    let other = noise(2, 17 * UNIT);
+    let said = told(store(&storage, &other, known(&other)).unwrap_err());
+    assert!(said.contains("the service's answer cannot be read"), "{said}");
+}
+
 #[test]
 fn a_broken_body_is_read_on_from_where_it_broke() {
     let (storage, server) = service();

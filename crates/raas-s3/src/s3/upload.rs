@@ -161,6 +161,7 @@ fn digest_of(key: &ObjectKey) -> Option<Digest> {
         ObjectKey::Blob(_, digest) | ObjectKey::Manifest { reference: Reference::Digest(digest), .. } => {
             Some(*digest)
         }
+        ObjectKey::Static(key) => key.digest(),
         _ => None,
     }
 }
@@ -179,9 +180,9 @@ mod tests {
     fn parts_are_larger_for_objects_that_would_have_too_many() {
         const GIB: u64 = 1 << 30;
         assert_eq!(part_size(None, PART), PART);
-        assert_eq!(part_size(Some(17 << 20), PART), PART);
-        assert_eq!(part_size(Some(70 * GIB), PART), PART);
-        assert_eq!(part_size(Some(71 * GIB), PART), 9 << 20);
+        assert_eq!(part_size(Some(11 << 20), PART), PART);
+        assert_eq!(part_size(Some(43 * GIB), PART), PART);
+        assert_eq!(part_size(Some(44 * GIB), PART), 6 << 20);
         assert!((5 << 40_u64) / part_size(Some(5 << 40), PART) as u64 <= MOST_PARTS);
     }
 }

@@ -24,10 +24,10 @@ const MAX_SIZE: u64 = 16 << 20;
 
 const ENDING: &str = "jsonl";
 
-/// A note.
+/// A line of the notes.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Note {
+enum UploadEvent {
     Begun {
         key: String,
         upload: String,
@@ -52,7 +52,7 @@ pub(super) struct OpenUpload {
 
 /// An upload that has not ended.
 #[derive(Debug)]
-struct Begun {
+struct UnfinishedUpload {
     key: String,
     checksums: bool,
     /// When, in seconds since 1970.
@@ -75,7 +75,7 @@ struct State {
     /// The file of this run's notes; the first note makes it.
     notes: Option<(PathBuf, File)>,
     /// The uploads that have not ended, by their ids.
-    open: BTreeMap<String, Begun>,
+    open: BTreeMap<String, UnfinishedUpload>,
     /// The uploads that can be resumed.
     free: BTreeSet<String>,
 }
@@ -88,14 +88,18 @@ impl UploadNotes {
 
     /// Notes that this run has begun an upload.
     pub(super) fn begun(&self, key: &str, upload: &str, checksums: bool) {
-        self.add(upload, Begun { key: key.to_owned(), checksums, at: now() });
+        self.add(upload, UnfinishedUpload { key: key.to_owned(), checksums, at: now() });
     }
 
-    fn add(&self, upload: &str, begun: Begun) {
+    fn add(&self, upload: &str, begun: UnfinishedUpload) {
         let mut state = self.state();
-        let Begun { key, checksums, at } = &begun;
-        let note =
-            Note::Begun { key: key.clone(), upload: upload.to_owned(), checksums: *checksums, at: *at };
+        let UnfinishedUpload { key, checksums, at } = &begun;
+        let note = UploadEvent::Begun {
+            key: key.clone(),
+            upload: upload.to_owned(),
+            checksums: *checksums,
+            at: *at,
+        };
         state.open.insert(upload.to_owned(), begun);
         // A failure is ignored: resuming only saves time.
         drop(state.note(&self.folder, &note));
@@ -106,7 +110,7 @@ impl UploadNotes {
         let mut state = self.state();
         state.free.remove(upload);
         if state.open.remove(upload).is_some() {
-            drop(state.note(&self.folder, &Note::Ended { upload: upload.to_owned() }));
+            drop(state.note(&self.folder, &UploadEvent::Ended { upload: upload.to_owned() }));
         }
     }
 
@@ -130,8 +134,8 @@ impl UploadNotes {
         taken
     }
 
-    /// Forgets the uploads of killed runs that are over: of which the service knows nothing any more, or which it has
-    /// removed by their age. `known` are all unfinished uploads that the service has, if it says that.
+    /// Forgets the uploads of killed runs that have ended: uploads that are not among `known`, or are so old that the
+    /// service has removed them. `known` are all unfinished uploads of the service, if the service lists them.
     pub(super) fn forget_ended(&self, known: Option<&BTreeSet<String>>, longest: Duration) {
         let oldest = now().saturating_sub(longest.as_secs());
         let ended: Vec<String> = {
@@ -175,16 +179,16 @@ impl UploadNotes {
         // The last line may be incomplete.
         for note in text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()) {
             match note {
-                Note::Begun { key, upload, checksums, at } => {
-                    drop(left.insert(upload, Begun { key, checksums, at }));
+                UploadEvent::Begun { key, upload, checksums, at } => {
+                    drop(left.insert(upload, UnfinishedUpload { key, checksums, at }));
                 }
-                Note::Ended { upload } => drop(left.remove(&upload)),
+                UploadEvent::Ended { upload } => drop(left.remove(&upload)),
             }
         }
         for (upload, begun) in left {
             // An older raas wrote no time: the upload counts as begun now.
             let at = if begun.at == 0 { now() } else { begun.at };
-            self.add(&upload, Begun { at, ..begun });
+            self.add(&upload, UnfinishedUpload { at, ..begun });
             self.free(&upload);
         }
         fs::remove_file(path)
@@ -196,7 +200,7 @@ impl UploadNotes {
 }
 
 impl State {
-    fn note(&mut self, folder: &Path, note: &Note) -> io::Result<()> {
+    fn note(&mut self, folder: &Path, note: &UploadEvent) -> io::Result<()> {
         let (_, file) = match &mut self.notes {
             Some(notes) => notes,
             none => none.insert(begin(folder)?),
@@ -291,7 +295,7 @@ mod tests {
         let day = Duration::from_secs(24 * 3600);
         let killed = |at: u64| {
             let run = UploadNotes::new(folder.path().to_owned());
-            run.add("1", Begun { key: "a".into(), checksums: true, at });
+            run.add("1", UnfinishedUpload { key: "a".into(), checksums: true, at });
             run.begun("a", "2", true);
         };
         // The service says which uploads it still has.

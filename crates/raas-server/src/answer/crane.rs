@@ -22,7 +22,7 @@ use crate::route::Api;
 /// The most image ids and tags on a page. A first repository with more is on a page of its own.
 const MAX_ENTRIES: usize = 20_000;
 
-/// A repository of Docker v1 images. Protected repositories are never listed.
+/// A repository of Docker v1 images. Only visitors who see a protected repository find it in the list.
 #[derive(Serialize)]
 struct V1Entry {
     image_ids: Vec<ImageId>,
@@ -46,8 +46,12 @@ pub(super) fn answer(request: &SiteRequest<'_>, v2: bool) -> Response {
 
 fn v2_list(request: &SiteRequest<'_>, page: &Page) -> Response {
     let mut names = request.catalog.names_after(page.last.as_deref());
-    let entries: BTreeMap<&str, V2Entry> =
-        names.by_ref().take(page.n).map(|name| (name, V2Entry { protected: false })).collect();
+    let is_public = |name: &str| {
+        let public = request.site.catalog.as_ref();
+        public.is_some_and(|all| all.repositories.contains_key(name) || all.legacy.contains_key(name))
+    };
+    let entry = |name| (name, V2Entry { protected: !is_public(name) });
+    let entries: BTreeMap<&str, V2Entry> = names.by_ref().take(page.n).map(entry).collect();
     let next = next_page(page, entries.keys().last(), names.next().is_some());
     list(request, &entries, entries.keys().map(|name| ((*name).to_owned(), String::new())), next)
 }
@@ -55,6 +59,7 @@ fn v2_list(request: &SiteRequest<'_>, page: &Page) -> Response {
 fn v1_list(request: &SiteRequest<'_>, page: &Page) -> Response {
     let after = page.last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
     let mut repositories = request.catalog.v1.range::<str, _>((after, Bound::Unbounded)).peekable();
+    let public = request.site.catalog.as_ref();
     let mut entries: BTreeMap<&str, V1Entry> = BTreeMap::new();
     let mut weight = 0;
     while entries.len() < page.n
@@ -64,7 +69,8 @@ fn v1_list(request: &SiteRequest<'_>, page: &Page) -> Response {
         weight += count(repository);
         let image_ids = repository.images().map(|(id, _)| *id).collect();
         let tags = repository.tags.iter().cloned().collect();
-        entries.insert(name.as_str(), V1Entry { image_ids, tags, protected: false });
+        let protected = !public.is_some_and(|all| all.v1.contains_key(name));
+        entries.insert(name.as_str(), V1Entry { image_ids, tags, protected });
     }
     let next = next_page(page, entries.keys().last(), repositories.peek().is_some());
     let rows = entries.iter().map(|(name, entry)| {

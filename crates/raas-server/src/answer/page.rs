@@ -14,7 +14,7 @@ use raas_types::Utc;
 use sha2::Digest as _;
 
 use super::SiteRequest;
-use super::reply::{NO_CACHE, NO_STORE, fail, reply};
+use super::reply::{NO_CACHE, NO_CACHE_FOR_ONE, NO_STORE, fail, reply};
 use crate::error::{ApiError, ApiErrorCode};
 use crate::http::negotiate::names;
 use crate::http::query;
@@ -27,13 +27,14 @@ mod command;
 mod image;
 mod images;
 mod layers;
+mod login;
 mod tag;
 
 use chrome::{Chrome, not_found_body, several_vendors_body};
 
 const STYLE: &str = include_str!("page/style.css");
 
-/// The browser may load nothing but the page's one style, and runs nothing. Forms lead to this registry.
+/// The browser may load nothing but the page's one style, and may run nothing. Forms lead to this registry.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -105,6 +106,10 @@ impl Search {
 /// that tag.
 pub(super) fn answer(request: &SiteRequest<'_>) -> Response {
     let wanted = Wanted::read(request.uri.query());
+    if login::is_requested(request) && login::is_possible(request) {
+        let message = "log in with the user name and the password that the vendor gave you";
+        return challenge(request, &ApiError::new(ApiErrorCode::Unauthorized, message));
+    }
     let parameter = |name| query::parameter(request.uri.query(), name).flatten();
     let Some(name) = parameter("image") else { return images::page(request, &wanted) };
     let repository = request.catalog.repositories.get(name.as_ref());
@@ -115,13 +120,23 @@ pub(super) fn answer(request: &SiteRequest<'_>) -> Response {
     page.unwrap_or_else(|| not_found(request, "there is no such image"))
 }
 
+/// The answer that lets a browser ask its user for a user name and a password.
+pub(super) fn challenge(request: &SiteRequest<'_>, failure: &ApiError) -> Response {
+    login::challenge(request, failure)
+}
+
 /// The answer to a browser or another client that asks for what is not there.
 pub(super) fn not_found(request: &SiteRequest<'_>, message: &str) -> Response {
     if !is_browser(request.headers) {
         return fail(Api::Plain, &ApiError::new(ApiErrorCode::NotFound, message));
     }
     let chrome = Chrome { title: "Not found".into(), ..Chrome::of(request) };
-    missing(chrome.html(&not_found_body()))
+    let login = login::is_possible(request).then(|| login::link(request));
+    let mut response = missing(chrome.html(&not_found_body(login.as_deref())));
+    if request.site.access.admits_anyone() {
+        response.headers.insert(header::VARY, HeaderValue::from_static("Accept, Authorization"));
+    }
+    response
 }
 
 /// The answer at a host without a registry. It names no vendor.
@@ -133,30 +148,43 @@ pub(super) fn no_registry(headers: &HeaderMap, failure: &ApiError) -> Response {
 }
 
 fn missing(html: String) -> Response {
-    let mut response = respond(html);
+    let mut response = respond_to_all(html);
     response.status = StatusCode::NOT_FOUND;
     response.headers.insert(header::CACHE_CONTROL, NO_STORE);
     response.headers.insert(header::VARY, HeaderValue::from_static("Accept"));
     response
 }
 
-/// Only browsers ask for pages by name.
+/// Only browsers name `text/html` in the header `Accept`.
 fn is_browser(headers: &HeaderMap) -> bool {
     names(headers, "text/html")
 }
 
 /// A page without the name of a vendor. `title` and `body` are HTML.
 pub(super) fn html(title: &str, body: &str) -> Response {
-    respond(Chrome::anonymous(title).html(body))
+    respond_to_all(Chrome::anonymous(title).html(body))
 }
 
 /// A page of a site. `title` and `body` are HTML.
 fn page(request: &SiteRequest<'_>, title: &str, wanted: &Wanted, body: &str) -> Response {
     let search = wanted.search.html();
-    respond(Chrome { title: title.to_owned(), search, ..Chrome::of(request) }.html(body))
+    respond(request, Chrome { title: title.to_owned(), search, ..Chrome::of(request) }.html(body))
 }
 
-fn respond(html: String) -> Response {
+/// A page that may differ from visitor to visitor.
+fn respond(request: &SiteRequest<'_>, html: String) -> Response {
+    let mut response = respond_to_all(html);
+    if request.site.access.admits_anyone() {
+        response.headers.insert(header::VARY, HeaderValue::from_static("Authorization"));
+    }
+    if request.visitor.sees_protected() {
+        response.headers.insert(header::CACHE_CONTROL, NO_CACHE_FOR_ONE);
+    }
+    response
+}
+
+/// A page that is the same for every visitor.
+fn respond_to_all(html: String) -> Response {
     let mut response = reply(StatusCode::OK, "text/html; charset=utf-8", html);
     let headers = &mut response.headers;
     headers.insert(header::CONTENT_SECURITY_POLICY, POLICY.clone());

@@ -25,6 +25,8 @@ pub(super) const IMMUTABLE_FOR_ONE: HeaderValue =
     HeaderValue::from_static("private, max-age=31536000, immutable");
 /// `Cache-Control` of content that may change at any time. Caches must revalidate it by its entity tag.
 pub(super) const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
+/// `Cache-Control` of content that may change at any time and is for one user only.
+pub(super) const NO_CACHE_FOR_ONE: HeaderValue = HeaderValue::from_static("private, no-cache");
 /// `Cache-Control` of errors and redirects, which may be different a moment later.
 pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 

@@ -8,7 +8,7 @@ use raas_types::Utc;
 use serde::Serialize;
 
 use super::reply::{NO_STORE, fail, reply};
-use crate::auth::{AccessPolicy, Asked, Login, TOKEN_LIFETIME, Visitor};
+use crate::auth::{AccessPolicy, Login, RequestedScope, TOKEN_LIFETIME, Visitor};
 use crate::error::{ApiError, ApiErrorCode};
 use crate::response::Response;
 use crate::route::Api;
@@ -23,7 +23,7 @@ struct Token<'a> {
 }
 
 /// A user's token for a password, a customer's token for a key, and a guest's token for a client without credentials. A
-/// client with an accepted certificate gets a guest's token too: its certificate opens everything without a token.
+/// client with an accepted certificate gets a guest's token too: its certificate gives access without a token.
 /// `None` if the site issues no tokens.
 pub(super) fn answer(access: &AccessPolicy, visitor: &Visitor, query: Option<&str>) -> Option<Response> {
     // A user's token gives no other token, and neither does a customer's.
@@ -38,7 +38,7 @@ pub(super) fn answer(access: &AccessPolicy, visitor: &Visitor, query: Option<&st
         _ => None,
     };
     let now = SystemTime::now();
-    let token = access.token(visitor, &Asked::of_query(query), now)?;
+    let token = access.token(visitor, &RequestedScope::of_query(query), now)?;
     if let Some(reason) = refused {
         let failure = ApiError::new(ApiErrorCode::Unauthorized, reason);
         let mut response = fail(Api::V2, &failure);

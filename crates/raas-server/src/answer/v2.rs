@@ -33,8 +33,9 @@ pub(super) fn answer(request: &SiteRequest<'_>, route: V2<'_>) -> Decision {
         return refuse(Api::V2).into();
     }
     let unauthorized = |scope: Option<Scope<'_>>, error: Option<&str>| {
-        let failure =
+        let mut failure =
             ApiError::new(ApiErrorCode::Unauthorized, "get a token first, with or without a password");
+        add_certificate(request, &mut failure);
         request.challenge(Api::V2, &failure, scope, error).into()
     };
     // Each client asks for signatures that is told of them, so a site without any says nothing.
@@ -73,14 +74,19 @@ pub(super) fn answer(request: &SiteRequest<'_>, route: V2<'_>) -> Decision {
         // The answer gives the reason for missing and for protected repositories alike, so it tells them apart no more
         // than a 404.
         (Err(mut failure), None) if failure.code == ApiErrorCode::NameUnknown => {
-            if let Visitor::Uncertified(reason) = request.visitor {
-                failure.message.push_str("; the client certificate is not accepted here: ");
-                failure.message.push_str(reason);
-            }
+            add_certificate(request, &mut failure);
             fail(Api::V2, &failure).into()
         }
         (decided, _) if matches!(route, V2::Base | V2::Signatures(..)) => tells(finish(decided)),
         (decided, _) => finish(decided),
+    }
+}
+
+/// Adds why the client's certificate is not accepted, if it has shown one.
+fn add_certificate(request: &SiteRequest<'_>, failure: &mut ApiError) {
+    if let Visitor::Uncertified(reason) = request.visitor {
+        failure.message.push_str("; the client certificate is not accepted here: ");
+        failure.message.push_str(reason);
     }
 }
 

@@ -51,6 +51,11 @@ impl ClientCa {
     pub(crate) fn poll(&self) {
         self.file.poll();
     }
+
+    /// Whether the file could not be read at the last poll.
+    pub(super) fn is_unreadable(&self) -> bool {
+        self.file.is_unreadable()
+    }
 }
 
 /// Checks that a PEM file holds certificates of authorities.

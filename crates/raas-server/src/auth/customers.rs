@@ -6,18 +6,27 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};
 use raas_types::access::{KeyName, KeyState, SecretState};
 use raas_types::{RepositoryName, Utc, VendorName};
 use sha2::Sha256;
 
-use super::{LEEWAY, TOKEN_LIFETIME, TokenKey, TokenVerdict, View, Visitor, decode, encode};
+use super::{
+    Claims, Holder, LEEWAY, TOKEN_LIFETIME, TokenKey, TokenVerdict, VerifiedTokens, View, Visitor, decode,
+    encode,
+};
 use crate::catalog::{Catalog, Customers, FoundSecret, ServedCustomer};
 use crate::http::query;
 use crate::route::{Route, V2};
 
 /// The beginning of a customer's token, which no other token has.
 const PREFIX: &str = "c~";
+
+/// The first byte of what a token says. The expiry follows, and for a customer the id of the secret and the repositories.
+const GUEST: u8 = b'g';
+const CUSTOMER: u8 = b'c';
 
 /// The most repositories of a token. A client asks for one or two at once.
 const MAX_ASKED: usize = 32;
@@ -26,7 +35,9 @@ const MAX_ASKED: usize = 32;
 #[derive(Clone)]
 pub(crate) struct CustomerKeys {
     customers: Arc<Customers>,
+    vendor: VendorName,
     key: Hmac<Sha256>,
+    verified: Arc<VerifiedTokens>,
 }
 
 impl std::fmt::Debug for CustomerKeys {
@@ -42,13 +53,13 @@ pub(crate) struct CustomerVisit {
     pub(crate) key: KeyName,
     /// The id of the secret.
     secret: u128,
-    /// What the token was asked for. None for a login without a token, which may do whatever the customer may.
-    asked: Option<Arc<Asked>>,
+    /// What the client asked for with its token. None for a login without a token: it may do all that the customer may.
+    asked: Option<Arc<RequestedScope>>,
 }
 
 /// What a client asks a token for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Asked {
+pub(crate) struct RequestedScope {
     repositories: Vec<RepositoryName>,
     /// The list of all repositories.
     catalog: bool,
@@ -57,7 +68,7 @@ pub(crate) struct Asked {
 /// The verdict about a name and a password.
 pub(super) enum Login {
     Valid(Visitor),
-    /// The secret of a customer, but not valid any longer.
+    /// A customer's secret that is not valid any longer.
     Refused(Visitor),
     Unknown,
 }
@@ -65,8 +76,12 @@ pub(super) enum Login {
 impl CustomerKeys {
     /// The customers of a site. None if there are none.
     pub(crate) fn new(customers: &Arc<Customers>, vendor: &VendorName, token_key: &TokenKey) -> Option<Self> {
-        let key = || token_key.for_customers(vendor.as_str());
-        (!customers.is_empty()).then(|| Self { customers: Arc::clone(customers), key: key() })
+        (!customers.is_empty()).then(|| Self {
+            customers: Arc::clone(customers),
+            vendor: vendor.clone(),
+            key: token_key.for_customers(vendor.as_str()),
+            verified: Arc::clone(token_key.verified()),
+        })
     }
 
     /// Whether a token looks like a customer's.
@@ -86,51 +101,62 @@ impl CustomerKeys {
     }
 
     /// A token for a customer, or for a guest.
-    pub(crate) fn token(&self, visitor: &Visitor, asked: &Asked, now: SystemTime) -> String {
-        let end = Utc::of(now + TOKEN_LIFETIME).unix();
+    pub(crate) fn token(&self, visitor: &Visitor, asked: &RequestedScope, now: SystemTime) -> String {
+        let end = Utc::of(now + TOKEN_LIFETIME).unix().to_be_bytes();
         let payload = match visitor {
             Visitor::Customer(CustomerVisit { secret, asked: None, .. }) => {
-                format!("key {end} {secret:032x} {asked}")
+                [&[CUSTOMER][..], &end, &secret.to_be_bytes(), asked.to_string().as_bytes()].concat()
             }
-            _ => format!("guest {end}"),
+            _ => [&[GUEST][..], &end].concat(),
         };
         let signature = self.key.clone().chain_update(&payload).finalize().into_bytes();
-        format!("{PREFIX}{}.{}", encode(payload.as_bytes()), encode(&signature))
+        format!("{PREFIX}{}.{}", encode(&payload), encode(&signature))
     }
 
     /// The verdict about a token.
     pub(super) fn check_token(&self, token: &str, now: SystemTime) -> TokenVerdict {
-        self.read_token(token, now).unwrap_or(TokenVerdict::Forged)
-    }
-
-    fn read_token(&self, token: &str, now: SystemTime) -> Option<TokenVerdict> {
-        let (payload, signature) = token.strip_prefix(PREFIX)?.split_once('.')?;
-        let (payload, signature) = (decode(payload)?, decode(signature)?);
-        // The comparison takes constant time.
-        self.key.clone().chain_update(&payload).verify_slice(&signature).ok()?;
-        let mut parts = std::str::from_utf8(&payload).ok()?.split(' ');
-        let (kind, end) = (parts.next()?, parts.next()?.parse::<u64>().ok()?);
+        let Some(Claims { end, holder }) = self.claims(token) else { return TokenVerdict::Forged };
         let time = Utc::of(now);
         // No token of any server is valid for longer.
         let last = time.unix() + TOKEN_LIFETIME.as_secs() + LEEWAY.as_secs();
         if end <= time.unix() || end > last {
-            return Some(TokenVerdict::Stale);
+            return TokenVerdict::Stale;
         }
-        if kind == "guest" {
-            return Some(TokenVerdict::Valid(Visitor::Guest));
-        }
-        let id = u128::from_str_radix(parts.next()?, 16).ok()?;
-        let asked = Asked::parse(parts.next()?);
+        let Holder::Customer { secret, asked } = holder else { return TokenVerdict::Valid(Visitor::Guest) };
         // A customer or key that is gone.
-        let Some(found) = self.customers.find(id) else { return Some(TokenVerdict::Stale) };
-        Some(TokenVerdict::Valid(match found.state(time) {
-            SecretState::Key(KeyState::Valid) => visit(&found, Some(Arc::new(asked))),
+        let Some(found) = self.customers.find(secret) else { return TokenVerdict::Stale };
+        TokenVerdict::Valid(match found.state(time) {
+            SecretState::Key(KeyState::Valid) => visit(&found, Some(asked)),
             state => Visitor::RefusedKey(refusal(&found, state)),
-        }))
+        })
+    }
+
+    /// What a token says. None for a token that no server with this key has made.
+    fn claims(&self, token: &str) -> Option<Claims> {
+        self.verified.claims(&self.vendor, token, || self.verify(token))
+    }
+
+    fn verify(&self, token: &str) -> Option<Claims> {
+        let (payload, signature) = token.strip_prefix(PREFIX)?.split_once('.')?;
+        let payload = decode(payload)?;
+        let mut room = [0; 32];
+        let length = URL_SAFE_NO_PAD.decode_slice(signature, &mut room).ok()?;
+        let signature = room.get(..length)?;
+        // The comparison takes constant time.
+        self.key.clone().chain_update(&payload).verify_slice(signature).ok()?;
+        let (kind, rest) = payload.split_first()?;
+        let (end, rest) = rest.split_first_chunk()?;
+        let end = u64::from_be_bytes(*end);
+        if *kind == GUEST {
+            return Some(Claims { end, holder: Holder::Guest });
+        }
+        let (secret, asked) = rest.split_first_chunk()?;
+        let asked = Arc::new(RequestedScope::parse(std::str::from_utf8(asked).ok()?));
+        Some(Claims { end, holder: Holder::Customer { secret: u128::from_be_bytes(*secret), asked } })
     }
 }
 
-fn visit(found: &FoundSecret<'_>, asked: Option<Arc<Asked>>) -> Visitor {
+fn visit(found: &FoundSecret<'_>, asked: Option<Arc<RequestedScope>>) -> Visitor {
     let (customer, key, secret) = (Arc::clone(found.customer), found.key.clone(), found.id());
     Visitor::Customer(CustomerVisit { customer, key, secret, asked })
 }
@@ -149,17 +175,18 @@ fn refusal(found: &FoundSecret<'_>, state: SecretState) -> String {
 }
 
 impl CustomerVisit {
-    /// Whether the request may have a token for other repositories than those that it was asked for.
+    /// Whether the request has a token. A token is good only for the repositories that the client asked for, so another
+    /// token of the customer may give access to others.
     pub(crate) fn has_token(&self) -> bool {
         self.asked.is_some()
     }
 
-    /// Whether the token was asked for the repository with this name, as the client spells it.
+    /// Whether the token is for the repository with this name, as the client spells it. True without a token.
     pub(crate) fn asked_for(&self, name: &str) -> bool {
         self.asked.as_ref().is_none_or(|asked| asked.names(name))
     }
 
-    /// Whether a list of all repositories is what the client may ask for.
+    /// Whether the request may list the repositories that the customer sees.
     pub(crate) fn lists_catalog(&self) -> bool {
         self.asked.as_ref().is_none_or(|asked| asked.catalog)
     }
@@ -172,14 +199,14 @@ impl CustomerVisit {
             }
             Route::V2(V2::Catalog) => View::Public,
             _ => View::of(route, public, |name, _| {
-                let asked = |asked: &Arc<Asked>| asked.has(name);
+                let asked = |asked: &Arc<RequestedScope>| asked.has(name);
                 self.customer.may_see(name) && self.asked.as_ref().is_none_or(asked)
             }),
         }
     }
 }
 
-impl Asked {
+impl RequestedScope {
     /// What the query of a request for a token asks for. Everything else in it has no meaning.
     ///
     /// Source: CNCF distribution, "Token Scope Documentation".
@@ -235,7 +262,7 @@ impl Asked {
 }
 
 /// The form of a token: names separated by commas, and `*` for the list of all.
-impl std::fmt::Display for Asked {
+impl std::fmt::Display for RequestedScope {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names = self.repositories.iter().map(RepositoryName::as_str);
         for (at, name) in names.chain(self.catalog.then_some("*")).enumerate() {
@@ -268,7 +295,7 @@ mod tests {
 
     fn token(keys: &CustomerKeys, asked: &str, now: SystemTime) -> String {
         let Login::Valid(visitor) = keys.login("bigbank", SECRET, now) else { panic!("a valid login") };
-        keys.token(&visitor, &Asked::of_query(Some(asked)), now)
+        keys.token(&visitor, &RequestedScope::of_query(Some(asked)), now)
     }
 
     #[test]
@@ -298,12 +325,18 @@ mod tests {
         }
         let gone = keys(|key| key.secrets.clear(), "acme");
         assert_eq!(gone.check_token(&made, now), TokenVerdict::Stale);
+        // A token that was never seen before ends in the same way.
+        let unseen = token(&valid, "scope=repository:appliance/db:pull", now);
+        assert_eq!(gone.check_token(&unseen, now), TokenVerdict::Stale);
     }
 
     #[test]
     fn a_token_of_another_vendor_or_with_changed_bytes_is_forged() {
         let (ours, now) = (keys(|_| {}, "acme"), SystemTime::now());
-        let theirs = token(&keys(|_| {}, "other"), "scope=repository:a:pull", now);
+        let other = keys(|_| {}, "other");
+        let theirs = token(&other, "scope=repository:a:pull", now);
+        // Also after the other vendor's site has verified it.
+        assert!(matches!(other.check_token(&theirs, now), TokenVerdict::Valid(_)));
         assert_eq!(ours.check_token(&theirs, now), TokenVerdict::Forged);
         let made = token(&ours, "scope=repository:a:pull", now);
         for forged in [&made[1..], &made.replace('.', "x."), &format!("{made}A"), "c~", "c~.", "c~a.b"] {
@@ -317,15 +350,15 @@ mod tests {
     fn a_token_has_what_the_client_asked_for() {
         let query = "service=x&scope=repository:appliance/ui:pull,push+repository%3Alibrary%2Ftools%3A*&scope=registry:catalog:*\
                      &scope=repository:B:pull&scope=repository:c:push&scope=x";
-        let asked = Asked::of_query(Some(query));
+        let asked = RequestedScope::of_query(Some(query));
         assert_eq!(asked.to_string(), "appliance/ui,library/tools,*");
-        assert_eq!(Asked::parse(&asked.to_string()), asked);
-        assert_eq!(Asked::parse(""), Asked::default());
+        assert_eq!(RequestedScope::parse(&asked.to_string()), asked);
+        assert_eq!(RequestedScope::parse(""), RequestedScope::default());
         assert!(
             asked.has(&"tools".parse().unwrap()) && !asked.names("tools") && asked.names("library/tools")
         );
         let many: Vec<String> = (0..100).map(|n| format!("scope=repository:a{n}:pull")).collect();
-        assert_eq!(Asked::of_query(Some(&many.join("&"))).repositories.len(), MAX_ASKED);
+        assert_eq!(RequestedScope::of_query(Some(&many.join("&"))).repositories.len(), MAX_ASKED);
     }
 
     #[test]
@@ -333,7 +366,7 @@ mod tests {
         let (ours, now) = (keys(|_| {}, "acme"), SystemTime::now());
         let made = token(&ours, "scope=repository:a:pull", now);
         let TokenVerdict::Valid(visitor) = ours.check_token(&made, now) else { panic!("valid") };
-        let again = ours.token(&visitor, &Asked::of_query(Some("scope=repository:b:pull")), now);
+        let again = ours.token(&visitor, &RequestedScope::of_query(Some("scope=repository:b:pull")), now);
         assert_eq!(ours.check_token(&again, now), TokenVerdict::Valid(Visitor::Guest));
     }
 }

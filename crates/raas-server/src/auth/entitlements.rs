@@ -1,13 +1,13 @@
 //! Entitlement certificates: client certificates of Red Hat's subscription manager that list the paths that their
 //! holders may see. Crane compared these paths with the path of the `url` of a repository's document.
 //!
-//! Source: `EntitlementCertificate.check_path` of python-rhsm, which Crane calls. raas grants less than python-rhsm
-//! where that grants more than the paths say:
+//! Source: `EntitlementCertificate.check_path` of python-rhsm, which Crane calls. python-rhsm grants more than the
+//! paths say in three cases, and raas does not:
 //!
-//! - A path of version 1 must match in whole parts. There it is the beginning of a regular expression, so `a/b` also
-//!   matches `a/bc` and `a.c` matches `abc`.
-//! - A path without a part, and a certificate without paths, grant nothing. There they grant everything.
-//! - A path that ends in `listing` is like any other. There it is granted to everybody who may see a part of it.
+//! - A path of version 1 must match in whole segments. In python-rhsm it is the beginning of a regular expression, so
+//!   `a/b` also matches `a/bc`, and `a.c` matches `abc`.
+//! - A path without a segment, and a certificate without paths, grant nothing. In python-rhsm they grant everything.
+//! - A path that ends in `listing` is like any other. python-rhsm grants it to everybody who may see a part of it.
 
 use raas_types::CertificateExtension;
 
@@ -60,7 +60,7 @@ pub(crate) enum PathsError {
     TooMany(Limited),
 }
 
-/// What the list of paths has a bounded number of. A real certificate has a few thousand of each.
+/// The things of which a list of paths may have a bounded number. A real certificate has a few thousand of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limited {
     /// The bytes of all words.
@@ -119,7 +119,7 @@ impl Entitlements {
         Ok(Self { paths })
     }
 
-    /// Whether a path begins with one that is granted.
+    /// Whether a path begins with a granted path.
     pub(crate) fn grant(&self, path: &str) -> bool {
         self.paths.covers(&segments(path))
     }
@@ -152,7 +152,7 @@ fn listed(own: &[(&[u8], &CertificateExtension<'_>)]) -> Result<PathTree, Entitl
     Ok(PathTree::of_paths(&paths)?)
 }
 
-/// The parts of a path, without `.`, `..` and empty ones.
+/// The segments of a path, without `.`, `..` and empty ones.
 fn segments(path: &str) -> Vec<&str> {
     let mut segments = Vec::new();
     for segment in path.split('/') {

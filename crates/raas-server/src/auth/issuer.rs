@@ -128,7 +128,7 @@ enum Audience {
 struct Access {
     r#type: String,
     name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "raas_types::null_as_default")]
     actions: Vec<String>,
 }
 
@@ -147,6 +147,11 @@ impl Issuer {
         self.keys.poll();
     }
 
+    /// Whether the file could not be read at the last poll.
+    pub(super) fn is_unreadable(&self) -> bool {
+        self.keys.is_unreadable()
+    }
+
     /// The challenge that sends a client to the issuer. All values were checked when they were configured.
     pub(crate) fn challenge(&self, scope: Option<Scope<'_>>, error: Option<&str>) -> String {
         let TokenIssuer { realm, service, .. } = &self.config;
@@ -155,7 +160,7 @@ impl Issuer {
     }
 
     /// The verdict about a token. An expired token, a token for another service and a token of an unknown key do not
-    /// count as guesses: after a change of keys, all clients send the latter.
+    /// count as guesses: after a change of keys, all clients send tokens of unknown keys.
     pub(super) fn check_token(&self, token: &str, now: SystemTime) -> TokenVerdict {
         let Some(jwt) = Jwt::parse(token) else { return TokenVerdict::Forged };
         let Some(keys) = self.keys.current() else { return TokenVerdict::Stale };

@@ -7,8 +7,8 @@ use std::time::SystemTime;
 use hyper::header::HeaderValue;
 
 use super::{
-    Asked, ClientCa, CustomerKeys, Issuer, Scope, TokenIssuer, TokenKey, TokenVerdict, Users, Visitor,
-    challenge,
+    ClientCa, CustomerKeys, Issuer, RequestedScope, Scope, TokenIssuer, TokenKey, TokenVerdict, Users,
+    Visitor, challenge,
 };
 
 /// Decides who may read the protected repositories of a site. An empty policy admits nobody.
@@ -22,7 +22,7 @@ pub(crate) struct AccessPolicy {
 }
 
 /// The configured sources of an [`AccessPolicy`].
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AccessConfig<'a> {
     /// A file of users, as `htpasswd -B` writes it.
     pub(crate) users: Option<&'a Path>,
@@ -40,8 +40,8 @@ pub(crate) struct ClientCaConfig<'a> {
 }
 
 impl AccessPolicy {
-    /// Reads the files that have changed, and starts to follow new ones. Returns whether the sources are others than
-    /// before.
+    /// Reads the files that have changed, and starts to follow new ones. Returns whether the configuration names other
+    /// sources than before.
     pub(crate) fn follow(&mut self, config: AccessConfig<'_>, token_key: &TokenKey) -> bool {
         let mut changed = false;
         match (&self.users, config.users) {
@@ -71,13 +71,21 @@ impl AccessPolicy {
         changed
     }
 
+    /// The number of files that the policy names and that cannot be read now, or are not valid. The log says why.
+    pub(crate) fn unreadable_files(&self) -> usize {
+        let users = self.users.as_ref().is_some_and(|users| users.is_unreadable());
+        let keys = self.issuer.as_ref().is_some_and(|issuer| issuer.is_unreadable());
+        let authorities = self.client_ca.as_ref().is_some_and(|ca| ca.is_unreadable());
+        [users, keys, authorities].into_iter().filter(|is_unreadable| *is_unreadable).count()
+    }
+
     /// The same policy with the customers of the current metadata.
     pub(crate) fn with_customers(&self, customers: Option<CustomerKeys>) -> Self {
         Self { customers, ..self.clone() }
     }
 
     /// A token for a visitor who has logged in, or for a guest. None if this server issues no tokens.
-    pub(crate) fn token(&self, visitor: &Visitor, asked: &Asked, now: SystemTime) -> Option<String> {
+    pub(crate) fn token(&self, visitor: &Visitor, asked: &RequestedScope, now: SystemTime) -> Option<String> {
         match (&self.users, &self.customers, visitor) {
             (None, None, _) => None,
             (_, Some(customers), Visitor::Customer(_)) | (None, Some(customers), _) => {
@@ -92,8 +100,8 @@ impl AccessPolicy {
         self.reads_authorization() || self.client_ca.is_some()
     }
 
-    /// The verdict about a token. A customer's token says so. Tokens of this server have two parts, tokens of other issuers
-    /// three.
+    /// The verdict about a token. A customer's token begins with a prefix of its own. A user's token has two parts, a
+    /// token of another issuer has three.
     pub(super) fn check_token(&self, token: &str, now: SystemTime) -> TokenVerdict {
         if let Some(customers) = self.customers.as_ref().filter(|_| CustomerKeys::reads(token)) {
             return customers.check_token(token, now);
@@ -103,6 +111,11 @@ impl AccessPolicy {
             (_, Some(users)) => users.check_token(token, now),
             _ => TokenVerdict::Forged,
         }
+    }
+
+    /// Whether a user name and a password may let a visitor see more.
+    pub(crate) fn checks_passwords(&self) -> bool {
+        self.users.is_some() || self.customers.is_some()
     }
 
     /// Whether the `Authorization` header has a meaning.

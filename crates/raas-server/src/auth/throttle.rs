@@ -18,17 +18,17 @@ pub(crate) struct Throttle {
     sets: Mutex<Box<[[Option<Guesses>; WAYS]]>>,
 }
 
-/// How many guesses an address has, and how fast they are forgotten.
+/// How many wrong passwords and tokens an address may send, and how fast they are forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GuessLimit {
     /// The wrong passwords and tokens of an address that are checked before it is throttled.
     pub attempts: u32,
-    /// The time until one of them is forgotten.
+    /// The time until one wrong password or token is forgotten.
     pub forget_after: Duration,
 }
 
 impl Default for GuessLimit {
-    /// A user who mistypes has ten attempts. A guesser has two a minute.
+    /// A user who mistypes has ten attempts. A client that goes on guessing has two a minute.
     fn default() -> Self {
         Self { attempts: 10, forget_after: Duration::from_secs(30) }
     }
@@ -47,7 +47,7 @@ impl Throttle {
         Self { limit, hasher: RandomState::new(), sets: Mutex::new(sets) }
     }
 
-    /// Whether credentials of this address are checked. The error is the time until they are.
+    /// Whether the server checks credentials of this address. If not, the error is the time until it does again.
     pub(crate) fn check(&self, from: IpAddr, now: Instant) -> Result<(), Duration> {
         let who = network(from);
         let index = self.index(who);
@@ -56,6 +56,13 @@ impl Throttle {
             Some(left) if left > self.tolerated() => Err(left - self.tolerated()),
             _ => Ok(()),
         }
+    }
+
+    /// Whether a wrong password or token of this address is remembered.
+    pub(super) fn has_guessed(&self, from: IpAddr, now: Instant) -> bool {
+        let who = network(from);
+        let index = self.index(who);
+        self.sets()[index].iter().flatten().any(|entry| entry.who == who && entry.until > now)
     }
 
     /// Counts a wrong password or token.
@@ -81,7 +88,7 @@ impl Throttle {
         }
     }
 
-    /// How long the guesses of an address may still be remembered for it not to be throttled.
+    /// An address is throttled if its guesses are remembered for longer than this.
     fn tolerated(&self) -> Duration {
         self.limit.forget_after * self.limit.attempts.saturating_sub(1)
     }
@@ -125,6 +132,8 @@ mod tests {
         }
         assert_eq!(throttle.check(guesser, now), Err(Duration::from_secs(10)));
         assert_eq!(throttle.check(address("192.0.2.2"), now), Ok(()), "no other address waits");
+        assert!(throttle.has_guessed(guesser, now) && !throttle.has_guessed(address("192.0.2.2"), now));
+        assert!(!throttle.has_guessed(guesser, now + Duration::from_secs(31)));
         let later = now + Duration::from_secs(10);
         assert_eq!(throttle.check(guesser, later), Ok(()));
         throttle.wrong(guesser, later);

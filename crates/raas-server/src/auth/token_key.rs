@@ -11,6 +11,8 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use sha2::Sha256;
 
+use super::VerifiedTokens;
+
 /// The shortest key, in bytes.
 const MIN: usize = 32;
 
@@ -19,14 +21,30 @@ const MAX: u64 = 64 * 1024;
 
 /// The secret that tokens are signed with. Servers with the same key and the same file of users accept each other's
 /// tokens.
-#[derive(Clone, PartialEq, Eq)]
-pub struct TokenKey(Arc<[u8]>);
+#[derive(Clone)]
+pub struct TokenKey {
+    secret: Arc<[u8]>,
+    /// The tokens of customers whose signatures were verified with this secret.
+    verified: Arc<VerifiedTokens>,
+}
+
+impl PartialEq for TokenKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.secret == other.secret
+    }
+}
+
+impl Eq for TokenKey {}
 
 impl TokenKey {
+    fn new(secret: &[u8]) -> Self {
+        Self { secret: secret.into(), verified: Arc::new(VerifiedTokens::new()) }
+    }
+
     /// A random key that lives as long as this process.
     pub fn of_this_process() -> Self {
         static KEY: OnceLock<TokenKey> = OnceLock::new();
-        KEY.get_or_init(|| Self(random().as_slice().into())).clone()
+        KEY.get_or_init(|| Self::new(&random())).clone()
     }
 
     /// Reads the key from a file. White space around it does not count.
@@ -41,7 +59,7 @@ impl TokenKey {
             let message = format!("the key has {} bytes; at least {MIN} random bytes are needed", key.len());
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
-        Ok(Self(key.into()))
+        Ok(Self::new(key))
     }
 
     /// Reads the key from a file that only its user can read, and creates it if it is missing.
@@ -71,20 +89,25 @@ impl TokenKey {
         Self::read(file)
     }
 
-    /// The key for the tokens of a file of users. Another key for another file, so a change of the file revokes its
-    /// tokens.
+    /// The key for the tokens of users. It depends on the file of users, so a change of the file revokes their tokens.
     pub(super) fn for_users(&self, text: &[u8]) -> Hmac<Sha256> {
         let hmac = |key: &[u8]| Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
-        let derived = hmac(&self.0).chain_update(b"raas token ").chain_update(text).finalize().into_bytes();
+        let derived =
+            hmac(&self.secret).chain_update(b"raas token ").chain_update(text).finalize().into_bytes();
         hmac(&derived)
     }
 
-    /// The key for the tokens of a vendor's customers. Another key for another vendor, so no token of one vendor's customer
-    /// is valid for another vendor.
+    /// The key for the tokens of a vendor's customers. Each vendor has another key, so a token for one vendor is not
+    /// valid for another vendor.
     pub(super) fn for_customers(&self, vendor: &str) -> Hmac<Sha256> {
         let hmac = |key: &[u8]| Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
-        let derived = hmac(&self.0).chain_update(b"raas customer token ").chain_update(vendor);
+        let derived = hmac(&self.secret).chain_update(b"raas customer token ").chain_update(vendor);
         hmac(&derived.finalize().into_bytes())
+    }
+
+    /// The tokens of customers whose signatures were verified.
+    pub(super) fn verified(&self) -> &Arc<VerifiedTokens> {
+        &self.verified
     }
 }
 

@@ -1,8 +1,8 @@
 //! The users of a site, from a file as `htpasswd -B` writes it, and the server's own tokens.
 //!
 //! A token holds its expiry and its kind, signed with a key that is derived from the server's token key and from the
-//! file. So every server with the same two accepts it, no server stores it, and a changed password revokes it. The file
-//! alone forges no token.
+//! file. So every server with the same token key and the same file accepts the token, no server stores it, and a
+//! changed password revokes it. A thief of the file alone cannot make a token.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -25,7 +25,7 @@ use crate::files::FileVersion;
 /// The longest file, in bytes.
 const MAX_SIZE: u64 = 4 * 1024 * 1024;
 
-/// A hash that no password has, for a file without users.
+/// A hash that belongs to no password, for a file without users.
 const NOBODY: &str = "$2b$10$abcdefghijklmnopqrstuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu";
 
 /// How long a right password is accepted again without hashing it.
@@ -85,8 +85,9 @@ impl UserFile {
 }
 
 impl UserFile {
-    /// The hash to check a user's password with, and whether there is such a user. An unknown user gets the hash of some
-    /// user, and always the same one. So the time of the check tells nothing, whatever the costs in the file are.
+    /// The hash to check a user's password with, and whether there is such a user. An unknown name always gets the hash
+    /// of the same other user. So the time of the check does not tell whether a user exists, even if the costs of the
+    /// hashes differ.
     fn hash_for(&self, name: &str) -> (String, bool) {
         if let Some(hash) = self.hashes.get(name) {
             return (hash.clone(), true);
@@ -143,6 +144,11 @@ impl Users {
         }
     }
 
+    /// Whether the file could not be read at the last poll.
+    pub(super) fn is_unreadable(&self) -> bool {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     fn read(&self) -> io::Result<Option<UserFile>> {
         let file = File::open(&self.file)?;
         let version = FileVersion::from(&file.metadata()?);
@@ -156,11 +162,12 @@ impl Users {
     }
 
     /// Whether a user has this password. The password is checked only if `check` allows it. `check` is asked again
-    /// after the wait in the queue, so of many concurrent guesses few are checked. The error is the time after which the
-    /// client may try again.
+    /// after the wait in the queue, so of many concurrent guesses few are checked. `has_guessed` says whether the address
+    /// has sent a wrong password recently. The error is the time after which the client may try again.
     pub(super) async fn verify(
         &self,
         from: IpAddr,
+        has_guessed: bool,
         name: String,
         password: String,
         check: impl Fn() -> Result<(), Duration>,
@@ -174,7 +181,7 @@ impl Users {
         if is_remembered() {
             return Ok(true);
         }
-        let _turn = self.queue.turn(from).await?;
+        let _turn = self.queue.turn(from, has_guessed).await?;
         // Machines that log in at the same moment often have the same password.
         if is_remembered() {
             return Ok(true);

@@ -90,7 +90,8 @@ impl ServedCustomer {
 }
 
 impl Customers {
-    /// All customers, ordered by name. Of two equal secrets the first counts; `raas access` makes none.
+    /// All customers, ordered by name. Of two equal secrets the first counts; `raas access` never makes two equal
+    /// secrets.
     pub(crate) fn new(all: Vec<Arc<ServedCustomer>>) -> Self {
         let count = all.iter().flat_map(|customer| &customer.keys).map(|key| key.secrets.len()).sum();
         let mut index = HashMap::with_capacity(count);

@@ -49,12 +49,18 @@ impl<T> FollowedFile<T> {
         self.current.load_full()
     }
 
+    /// Whether the file could not be read at the last poll, or was not valid.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).last_error.is_some()
+    }
+
     /// Reads the file if it has changed.
     pub(crate) fn poll(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let (file, what) = (self.file.display(), self.what);
         match self.read(state.version) {
-            Ok(None) => {}
+            // The version is that of valid content.
+            Ok(None) => state.last_error = None,
             Ok(Some((version, value))) => {
                 tracing::info!(%file, "{what} loaded");
                 self.current.store(Some(Arc::new(value)));
@@ -105,8 +111,15 @@ mod tests {
             followed.poll();
             assert_eq!(followed.current().as_deref(), Some(&expected));
         }
-        fs::remove_file(&path).unwrap();
+        assert!(!followed.is_unreadable());
+        let aside = folder.path().join("aside");
+        fs::rename(&path, &aside).unwrap();
         followed.poll();
         assert_eq!(followed.current().as_deref(), Some(&1));
+        assert!(followed.is_unreadable());
+        // The same file again has nothing new to read.
+        fs::rename(&aside, &path).unwrap();
+        followed.poll();
+        assert!(!followed.is_unreadable());
     }
 }

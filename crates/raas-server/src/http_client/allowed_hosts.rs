@@ -28,7 +28,9 @@ enum Host {
 
 /// The text is no entry of a list of allowed hosts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a host, an address or a network, each with or without a port")]
+#[error(
+    "`{0}` is neither a host nor an address nor a network; a port may follow, as in `cdn.example.com:8443`"
+)]
 pub struct AllowedHostError(String);
 
 impl FromStr for AllowedHost {

@@ -52,7 +52,7 @@ struct Request {
     useragent: String,
 }
 
-/// The customer who has pulled, by id. Empty for everybody else, as in distribution without authentication.
+/// The customer that has pulled, by id. Empty for other visitors, as in distribution without authentication.
 #[derive(Debug, Serialize)]
 struct Actor {
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -15,7 +15,7 @@ use crate::uuid::uuid_of;
 /// A change of a tag. The source, which all events share, is added when they are sent.
 #[derive(Debug, Serialize)]
 pub(crate) struct PublicationEvent {
-    /// The same for the same change at every server of a vendor, so that a receiver recognises what it has already.
+    /// Every server of a vendor gives the same change the same id, so that a receiver recognises a repeated event.
     id: String,
     timestamp: String,
     /// `push` and `delete` as in distribution, `deprecate` and `undeprecate`.
@@ -56,7 +56,7 @@ impl Notification for PublicationEvent {
     ];
 }
 
-/// Queues the events between two snapshots. A site that was not loaded before has none: what it publishes is not new.
+/// Queues the events between two snapshots. A site that was not loaded before has no events: its tags are not new.
 ///
 /// `is_secure` says whether clients use TLS, for the URLs of events.
 pub(crate) fn announce(
@@ -69,7 +69,7 @@ pub(crate) fn announce(
     for (host, site) in &after.hosts {
         let host = host.to_string();
         let first = hosts.entry(*site).or_insert_with(|| host.clone());
-        // Of several hosts the first by name, at every server.
+        // If a site has several hosts, every server takes the first by name.
         if host < *first {
             *first = host;
         }

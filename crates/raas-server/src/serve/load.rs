@@ -23,10 +23,12 @@ pub(super) async fn load<S: SiteSource>(
     let context = WatchContext {
         client: Arc::clone(&state.client),
         every: options.remote_poll,
+        every_with_customers: options.customers_poll.min(options.remote_poll),
         runtime: Handle::current(),
         slots: UnpackingSlots::new(processors),
         site_memory: options.site_memory,
         allow_rollback: options.allow_rollback,
+        state: options.state.clone(),
         changed: Arc::default(),
         token_key: options.token_key.clone(),
     };

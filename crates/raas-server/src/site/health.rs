@@ -17,6 +17,8 @@ pub(crate) struct MetadataHealth {
     catalog: ArcSwapOption<Catalog>,
     /// How often the bucket's metadata was refused.
     refusals: AtomicU64,
+    /// How often the bucket's metadata could not be read.
+    failures: AtomicU64,
     /// How often a pointer to an earlier publication was refused.
     earlier: AtomicU64,
     stats: Arc<LoadStats>,
@@ -26,7 +28,7 @@ pub(crate) struct MetadataHealth {
 
 #[derive(Debug, Default)]
 struct Status {
-    /// Why the bucket's metadata is refused. None while it is served.
+    /// Why the bucket's metadata is not served. None while it is.
     refusal: Option<String>,
     /// When the served metadata was last confirmed to be the bucket's.
     confirmed: Option<Instant>,
@@ -42,6 +44,7 @@ impl MetadataHealth {
         Self {
             catalog: ArcSwapOption::empty(),
             refusals: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
             earlier: AtomicU64::new(0),
             stats,
             status,
@@ -49,23 +52,39 @@ impl MetadataHealth {
         }
     }
 
-    /// Confirms that the bucket's metadata is served. `catalog` is set if it has changed.
-    pub(crate) fn confirmed(&self, catalog: Option<Arc<Catalog>>, pointer: Option<&Pointer>) {
+    /// Confirms that the bucket's metadata is served. `catalog` is set if it has changed. Returns the reason why the metadata was
+    /// not served before.
+    pub(crate) fn confirmed(
+        &self,
+        catalog: Option<Arc<Catalog>>,
+        pointer: Option<&Pointer>,
+    ) -> Option<String> {
         if let Some(catalog) = catalog.or_else(|| self.catalog().is_none().then(Arc::default)) {
             self.catalog.store(Some(catalog));
         }
-        self.with_status(|status| {
-            status.refusal = None;
+        let before = self.with_status(|status| {
             status.confirmed = Some(Instant::now());
             status.sequence = pointer.map_or(0, |pointer| pointer.sequence);
             status.has_pointer = pointer.is_some();
+            status.refusal.take()
         });
         self.tried.store(true, Ordering::Relaxed);
+        before
     }
 
     /// Records that the bucket's metadata is refused. Returns whether the reason is new.
     pub(crate) fn refused(&self, reason: &str) -> bool {
         self.refusals.fetch_add(1, Ordering::Relaxed);
+        self.not_served(reason)
+    }
+
+    /// Records that the bucket's metadata could not be read. Returns whether the reason is new.
+    pub(crate) fn failed(&self, reason: &str) -> bool {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        self.not_served(reason)
+    }
+
+    fn not_served(&self, reason: &str) -> bool {
         let new = self.with_status(|status| {
             let new = status.refusal.as_deref() != Some(reason);
             status.refusal = Some(reason.to_owned());
@@ -93,6 +112,11 @@ impl MetadataHealth {
     /// How often the bucket's metadata was refused.
     pub(crate) fn refusals(&self) -> u64 {
         self.refusals.load(Ordering::Relaxed)
+    }
+
+    /// How often the bucket's metadata could not be read.
+    pub(crate) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
     }
 
     /// Whether the served metadata was the bucket's when the bucket was last asked.

@@ -29,6 +29,15 @@ impl Certificate {
         Utc::from_unix(ends.saturating_sub(ends.saturating_sub(begins) / 3))
     }
 
+    /// Why clients refuse the certificate at this time.
+    pub(super) fn fault(&self, now: Utc) -> Option<String> {
+        let Validity { not_before, not_after } = &self.validity;
+        if now.unix() > not_after.unix() {
+            return Some(format!("it expired at {not_after}"));
+        }
+        (now.unix() < not_before.unix()).then(|| format!("it is not valid before {not_before}"))
+    }
+
     /// Reads a certificate chain and its key, both in PEM. The server's certificate comes first.
     pub(crate) fn read(chain: &[u8], key: &[u8]) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();

@@ -33,7 +33,7 @@ impl Drop for Proof {
 }
 
 impl Challenges {
-    /// Shows a proof. `digest` is the hash of the key authorization.
+    /// Makes the server show a proof. `digest` is the hash of the key authorization.
     pub(crate) fn show(
         self: &Arc<Self>,
         name: &str,

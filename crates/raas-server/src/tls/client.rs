@@ -24,7 +24,7 @@ impl ClientCertVerifier for AnyClientCertificate {
         false
     }
 
-    /// No authority is named to clients: a vendor's authorities are private.
+    /// The server names no authorities to clients: a vendor's authorities are private.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }

@@ -1,12 +1,14 @@
-//! Certificates in files. The server follows the files, so a renewed certificate needs no restart.
+//! Certificates in files. The server follows the files, so a renewed certificate needs no restart. A certificate that has
+//! expired, or is not valid yet, does not replace a valid one.
 
 use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use raas_types::Utc;
 use tokio::task::spawn_blocking;
 
 use super::{Certificate, Certificates};
@@ -113,9 +115,23 @@ impl CertificateFollower {
             return Ok(());
         }
         let certificate = Certificate::read(&fs::read(&pair.certificate)?, &fs::read(&pair.key)?)?;
-        tracing::info!(file = %pair.certificate.display(), names = ?certificate.names, "certificate loaded");
+        let (file, names) = (pair.certificate.display(), &certificate.names);
+        match certificate.fault(Utc::of(SystemTime::now())) {
+            None => tracing::info!(%file, ?names, "certificate loaded"),
+            Some(fault) if self.is_valid(pair) => return Err(fault.into()),
+            // Clients can still be told to accept it, and there is no better one.
+            Some(reason) => {
+                tracing::warn!(%file, ?names, reason, "certificate loaded, although clients refuse it");
+            }
+        }
         self.known.insert(pair.clone(), LoadedCertificate { versions, certificate });
         Ok(())
+    }
+
+    /// Whether the certificate that was last loaded from these files is valid now.
+    fn is_valid(&self, pair: &CertificateFiles) -> bool {
+        let now = Utc::of(SystemTime::now());
+        self.known.get(pair).is_some_and(|known| known.certificate.fault(now).is_none())
     }
 
     fn complain(&mut self, path: &Path, error: String) {

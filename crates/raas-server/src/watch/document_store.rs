@@ -319,7 +319,8 @@ impl<S: PartialEq + Send> DocumentStore<S> {
         }
         self.claimed = conflicting;
         let revision = String::from_utf8_lossy(&catalog.revision);
-        let (repositories, v1) = (catalog.repositories.len() + catalog.legacy.len(), catalog.v1.len());
+        let whole = catalog.whole();
+        let (repositories, v1) = (whole.repositories.len() + whole.legacy.len(), whole.v1.len());
         tracing::info!(source = self.source, %revision, repositories, v1, "metadata loaded");
         self.catalog = Arc::new(catalog);
     }

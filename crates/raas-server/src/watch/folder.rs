@@ -39,6 +39,10 @@ pub(super) struct MetadataFolder {
     stats: Arc<LoadStats>,
     /// The version of the revision file when all documents were last read without an error.
     settled: Option<FileVersion>,
+    /// Whether the folder was read at some time.
+    is_read: bool,
+    /// The version of the revision file when the documents were last read.
+    read: Option<FileVersion>,
     /// The last error of the folder itself. The same error is logged once.
     last_error: Option<String>,
     /// The folders below that cannot be read. Each is logged once.
@@ -55,6 +59,8 @@ impl MetadataFolder {
             root,
             layout,
             settled: None,
+            is_read: false,
+            read: None,
             last_error: None,
             unreadable: Vec::new(),
             over_memory: None,
@@ -63,6 +69,11 @@ impl MetadataFolder {
 
     pub(super) fn catalog(&self) -> Arc<Catalog> {
         self.store.catalog()
+    }
+
+    /// Whether the folder was read at some time.
+    pub(super) fn is_read(&self) -> bool {
+        self.is_read
     }
 
     /// What loading has come to.
@@ -74,13 +85,19 @@ impl MetadataFolder {
     pub(super) fn poll(&mut self) -> bool {
         if let Layout::Crane { every, looked } = &mut self.layout {
             if looked.is_some_and(|looked| looked.elapsed() < *every) {
+                if self.last_error.is_none() {
+                    self.stats.is_read_as_often_as_configured();
+                }
                 return false;
             }
             *looked = Some(Instant::now());
         }
         match self.try_poll() {
             Ok(changed) => {
-                self.last_error = None;
+                if self.last_error.take().is_some() {
+                    tracing::info!(folder = %self.root.display(), "the metadata can be read again");
+                }
+                self.is_read = true;
                 match self.over_memory {
                     Some(error) => self.stats.refused(format!("{error}; some documents are not served")),
                     None => self.stats.read(),
@@ -109,6 +126,10 @@ impl MetadataFolder {
         };
         if version.is_some() && version == self.settled {
             return Ok(false);
+        }
+        if version.is_none() && self.read.is_some() {
+            // The publisher never removes it. The folder is damaged, or another one is in its place.
+            return Err(io::Error::new(ErrorKind::NotFound, format!("{} is gone", tree::REVISION)));
         }
         let revision = if version.is_some() { self.read_revision()? } else { Bytes::new() };
         let found = match documents::find(&self.root, folder, scope) {
@@ -142,13 +163,21 @@ impl MetadataFolder {
             pool.sweep_now();
             tracing::error!(folder = %root.display(), reason = error.to_string(), "some documents are not served");
         }
+        // The publisher removes a document before it writes the next revision. Below the same revision, somebody removes the
+        // folder, and documents vanish before the revision does.
+        let is_same_revision = version.is_some() && version == self.read;
         // A directory listing may miss a file that is renamed at the same time, so the file is looked up by its name.
         let outcome = self.store.reconcile(documents, |path| match fs::symlink_metadata(root.join(path)) {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                Missing::Deleted
+                if is_same_revision {
+                    Missing::Overlooked
+                } else {
+                    Missing::Deleted
+                }
             }
             _ => Missing::Overlooked,
         });
+        self.read = version.or(self.read);
         if outcome.faulty == 0 {
             self.over_memory = None;
         }

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{ETAG, HeaderValue};
 use raas_types::crane::partition;
-use raas_types::{Digest, ObjectKey, Part, Pointer, Utc};
+use raas_types::{Digest, ObjectKey, Part, Pointer, Utc, VendorName};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::WatchContext;
 use super::archive::{Allowance, Limits, PartIndex, PartSize};
@@ -23,11 +24,13 @@ use crate::origin::Origin;
 use crate::site::{LoadStats, MetadataHealth};
 
 mod intake;
+mod last_served;
 mod refusal;
 mod remote;
 
 use intake::PartReader;
-use refusal::Refusal;
+use last_served::LastServed;
+use refusal::{PATIENCE, Refusal};
 use remote::{BucketReader, read};
 
 /// The longest pause after repeated errors.
@@ -36,54 +39,91 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// How long refused content is not read again. Its site may have had less memory left than it has later.
 const REST: Duration = Duration::from_secs(300);
 
+/// How a bucket begins to be followed.
+pub(super) struct Begin {
+    /// The delay of the first poll.
+    pub(super) after: Duration,
+    /// What is served until the bucket was read, for the log.
+    pub(super) meanwhile: &'static str,
+}
+
 /// Polls the pointer forever, and records the results. The first poll is after a delay.
 pub(super) async fn follow(
     context: WatchContext,
+    vendor: VendorName,
     origin: Origin,
     health: Arc<MetadataHealth>,
-    after: Duration,
+    Begin { after, meanwhile }: Begin,
 ) {
-    let (every, watcher) = (context.every, Arc::clone(&context.changed));
-    let mut reader = SnapshotReader::new(origin, context, Arc::clone(health.stats()));
+    let WatchContext { every, every_with_customers, .. } = context;
+    let watcher = Arc::clone(&context.changed);
+    let note = context.state.as_deref().map(|state| LastServed::new(state, &vendor, origin.display_name()));
+    let mut memory = SequenceMemory { note, sequence: None, cannot_write: false };
+    memory.recall().await;
+    let mut reader = SnapshotReader::new(origin, context, memory, Arc::clone(health.stats()));
     let mut pause = every;
     let mut empty = false;
     tokio::time::sleep(after).await;
     loop {
-        match reader.poll().await {
+        let begun = Instant::now();
+        // The time that the service takes to say that nothing is new is a part of the pause. After other polls the pause is
+        // whole, so that neither a broken bucket nor a vendor that publishes all the time keeps the server busy.
+        let spent = match reader.poll().await {
             Ok(changed) => {
-                pause = every;
                 let is_new = changed.is_some();
-                health.confirmed(changed, reader.pointer.as_ref());
+                let before = health.confirmed(changed, reader.pointer.as_ref());
                 health.stats().read();
+                if let Some(reason) = before {
+                    let bucket = reader.remote.origin.display_name();
+                    tracing::info!(
+                        bucket,
+                        reason,
+                        "the metadata in the bucket is served again; the fault has ended"
+                    );
+                }
                 if is_new {
                     watcher.notify_one();
                 }
+                reader.remember().await;
+                pause = if has_customers(&health) { every_with_customers } else { every };
                 if reader.pointer.is_none() && !empty {
                     empty = true;
                     let bucket = reader.remote.origin.display_name();
                     tracing::warn!(
                         bucket,
+                        serves = meanwhile,
                         "the bucket has no `_metadata/current` here: nothing is published yet, or the publications \
-                         have another `s3_prefix`; the registry is empty and not ready"
+                         have another `s3_prefix`"
                     );
                 }
+                if is_new { Duration::ZERO } else { begun.elapsed() }
             }
             Err(refusal) => {
                 let reason = refusal.to_string();
-                let serves = if health.catalog().is_some() { "the last good metadata" } else { "nothing" };
+                let serves = if health.catalog().is_some() { "the last good metadata" } else { meanwhile };
                 health.stats().refused(format!("{}; {serves} is served", refusal.for_everybody()));
                 if matches!(refusal, Refusal::Earlier { .. }) {
                     health.refused_earlier();
                 }
-                if health.refused(&reason) {
-                    let bucket = reader.remote.origin.display_name();
+                let bucket = reader.remote.origin.display_name();
+                if refusal.is_failure_to_read() {
+                    if health.failed(&reason) {
+                        tracing::error!(bucket, reason, serves, "cannot read the metadata in the bucket");
+                    }
+                } else if health.refused(&reason) {
                     tracing::error!(bucket, reason, serves, "the metadata in the bucket is refused");
                 }
                 pause = (pause * 2).min(LONGEST_PAUSE.max(every));
+                Duration::ZERO
             }
-        }
-        tokio::time::sleep(scattered(pause)).await;
+        };
+        tokio::time::sleep(scattered(pause).saturating_sub(spent)).await;
     }
+}
+
+/// Whether the site that is served has customers.
+fn has_customers(health: &MetadataHealth) -> bool {
+    health.catalog().is_some_and(|catalog| !catalog.customers.is_empty())
 }
 
 /// About the same pause, at random, so that sites and servers that started together do not poll together.
@@ -100,6 +140,45 @@ struct RefusedContent {
     at: Instant,
 }
 
+/// The number of the last publication, from one run of the server to the next.
+struct SequenceMemory {
+    /// `None` if the server has no folder for its state.
+    note: Option<LastServed>,
+    /// The number in the note.
+    sequence: Option<u64>,
+    /// Whether the log has that the note cannot be written.
+    cannot_write: bool,
+}
+
+impl SequenceMemory {
+    /// Reads the number that an earlier run has noted.
+    async fn recall(&mut self) {
+        let Some(note) = self.note.clone() else { return };
+        self.sequence = spawn_blocking(move || note.read()).await.unwrap_or_default();
+    }
+
+    /// Notes a number. A server whose disk is full or read-only serves all the same. It then tries again at each poll.
+    async fn keep(&mut self, sequence: u64, lower: bool) {
+        let Some(note) = self.note.clone().filter(|_| self.sequence != Some(sequence)) else { return };
+        let file = note.path().display().to_string();
+        let written = spawn_blocking(move || note.write(sequence, lower)).await;
+        match written.map_err(std::io::Error::other).flatten() {
+            Ok(()) => (self.sequence, self.cannot_write) = (Some(sequence), false),
+            Err(error) => {
+                if !self.cannot_write {
+                    tracing::warn!(
+                        file,
+                        %error,
+                        "cannot note which publication is served; this server could not tell after a restart if the \
+                         pointer is put back to an earlier one"
+                    );
+                }
+                self.cannot_write = true;
+            }
+        }
+    }
+}
+
 /// Reads a bucket's metadata.
 struct SnapshotReader {
     remote: BucketReader,
@@ -111,6 +190,8 @@ struct SnapshotReader {
     etag: Option<HeaderValue>,
     /// Whether a pointer to an earlier publication is followed.
     allow_rollback: bool,
+    /// What the server knows of earlier runs.
+    memory: SequenceMemory,
     slots: SiteSlots,
     refused: Option<RefusedContent>,
     /// The documents that are served. The readers of new parts compare with them.
@@ -118,7 +199,7 @@ struct SnapshotReader {
 }
 
 impl SnapshotReader {
-    fn new(origin: Origin, context: WatchContext, stats: Arc<LoadStats>) -> Self {
+    fn new(origin: Origin, context: WatchContext, memory: SequenceMemory, stats: Arc<LoadStats>) -> Self {
         let store = Arc::new(RwLock::new(DocumentStore::new(origin.display_name().to_owned(), stats)));
         let remote = BucketReader { origin, client: Arc::clone(&context.client) };
         let slots = context.slots.site();
@@ -129,6 +210,7 @@ impl SnapshotReader {
             used: Vec::new(),
             etag: None,
             allow_rollback,
+            memory,
             slots,
             refused: None,
             store,
@@ -138,7 +220,11 @@ impl SnapshotReader {
     /// The catalog, if it has changed.
     async fn poll(&mut self) -> Result<Option<Arc<Catalog>>, Refusal> {
         let known = self.etag.take();
-        let answer = self.remote.request(&ObjectKey::Pointer, known.as_ref()).await?;
+        let request = self.remote.request(&ObjectKey::Pointer, known.as_ref());
+        let answer = match timeout(PATIENCE, request).await {
+            Ok(answer) => answer?,
+            Err(_) => return Err(Refusal::Silent(ObjectKey::Pointer)),
+        };
         match answer.status() {
             StatusCode::NOT_MODIFIED if known.is_some() => {
                 self.etag = known;
@@ -152,7 +238,7 @@ impl SnapshotReader {
                         Err(Refusal::NoBucket)
                     }
                     // Nothing was ever published: the registry exists and is empty.
-                    StatusCode::NOT_FOUND if self.pointer.is_none() => Ok(None),
+                    StatusCode::NOT_FOUND if self.known_sequence().is_none() => Ok(None),
                     StatusCode::NOT_FOUND => Err(Refusal::Gone),
                     status => Err(Refusal::status(ObjectKey::Pointer, status, code)),
                 };
@@ -173,11 +259,26 @@ impl SnapshotReader {
         Ok(changed)
     }
 
-    /// Refuses a pointer to an earlier publication than the one that is served: somebody has put an old object back.
-    /// Not even a rollback makes the number of publications smaller.
+    /// The number of the last publication that this server has followed, also before it was started again. A server that
+    /// follows earlier publications too forgets earlier runs.
+    fn known_sequence(&self) -> Option<u64> {
+        let remembered = self.memory.sequence.filter(|_| !self.allow_rollback);
+        self.pointer.as_ref().map(|pointer| pointer.sequence).or(remembered)
+    }
+
+    /// Notes the number of the publication that is served, for the next run of the server.
+    async fn remember(&mut self) {
+        if let Some(pointer) = &self.pointer {
+            self.memory.keep(pointer.sequence, self.allow_rollback).await;
+        }
+    }
+
+    /// Refuses a pointer to an earlier publication than the last one: somebody has put an old object back. Not even a
+    /// rollback makes the number of publications smaller.
     fn check_order(&self, pointer: &Pointer) -> Option<Refusal> {
-        let served = self.pointer.as_ref().filter(|served| pointer.sequence < served.sequence)?;
-        let (found, served) = (pointer.sequence, served.sequence);
+        let found = pointer.sequence;
+        let served = self.pointer.as_ref().map(|served| served.sequence).or(self.memory.sequence);
+        let served = served.filter(|served| found < *served)?;
         if !self.allow_rollback {
             return Some(Refusal::Earlier { found, served });
         }

@@ -150,7 +150,11 @@ fn with_users_a_client_without_a_certificate_gets_a_challenge() {
     let authority = Authority::new("acme");
     let site = Site::new(&authority, true);
     assert_eq!(site.pull(&None, "secret").0, 401);
-    assert_eq!(site.pull(&Authority::new("another").issue(|_| {}), "secret").0, 401);
+    for name in ["secret", "nothing"] {
+        let (status, body) = site.pull(&Authority::new("another").issue(|_| {}), name);
+        assert_eq!(status, 401);
+        assert!(body.contains("the client certificate is not accepted here: "), "{body}");
+    }
     assert_eq!(site.pull(&authority.issue(|_| {}), "secret").0, 200);
 }
 

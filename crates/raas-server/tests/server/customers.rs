@@ -1,6 +1,6 @@
 //! Customers with keys. The headings are those of `docs/request-handling.md`, "Customers".
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -20,7 +20,7 @@ use crate::support::{
 const CHALLENGE: &str =
     "Bearer realm=\"https://registry.example.com/token\",service=\"registry.example.com\"";
 
-fn basic(name: &str, secret: &str) -> String {
+pub(crate) fn basic(name: &str, secret: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{name}:{secret}")))
 }
 
@@ -29,7 +29,7 @@ fn patterns(texts: &[&str]) -> Vec<RepositoryPattern> {
 }
 
 /// A customer whose only key has the customer's name as its secret.
-fn customer(name: &str, granted: &[&str], edit: impl FnOnce(&mut CustomerKey)) -> Vec<u8> {
+pub(crate) fn customer(name: &str, granted: &[&str], edit: impl FnOnce(&mut CustomerKey)) -> Vec<u8> {
     let mut customer = Customer::new(patterns(granted));
     let mut key = CustomerKey::new(SecretHash::of(name), Utc::from_unix(0), None);
     edit(&mut key);
@@ -335,6 +335,49 @@ fn a_refused_key_tells_its_holder_why() {
     assert_eq!(wrong.status, 401, "a key belongs to one customer");
 }
 
+/// "Operations, the page and the feed", 9
+#[test]
+fn a_browser_logs_in_at_the_page() {
+    let site = Site::new();
+    let ask = |path: &str, authorization: Option<&str>| {
+        let mut headers = vec![("accept", "text/html")];
+        headers.extend(authorization.map(|value| ("authorization", value)));
+        site.server.ask("GET", path, &headers)
+    };
+    let basic_challenge = Some("Basic realm=\"registry of acme\", charset=\"UTF-8\"");
+    let public = ask("/", None);
+    let link = "<a href=\"https://registry.example.com/?login\">Log in</a> to see the images";
+    assert!(public.text().contains(link) && !public.text().contains("appliance/ui"), "{}", public.text());
+    assert_eq!(
+        (public.header("vary"), public.header("cache-control")),
+        (Some("Authorization"), Some("no-cache"))
+    );
+    let local = site.server.ask("GET", "/", &[("host", "acme.localhost:5000")]);
+    assert!(local.text().contains("<a href=\"/?login\">"), "{}", local.text());
+    let hidden = ask("/?image=appliance/ui", None);
+    let link = "href=\"https://registry.example.com/?login&amp;image=appliance/ui\"";
+    assert!(hidden.status == 404 && hidden.text().contains(link), "{}", hidden.text());
+    let asked = ask("/?login", None);
+    assert_eq!((asked.status, asked.header("www-authenticate")), (401, basic_challenge));
+    assert_eq!(asked.header("cache-control"), Some("no-store"));
+    let key = basic("bigbank", "bigbank");
+    for path in ["/", "/?login", "/?login&image=appliance/ui"] {
+        let own = ask(path, Some(&key));
+        assert!(own.status == 200 && own.text().contains("appliance/ui"), "{path}: {}", own.text());
+        assert!(own.text().contains("Logged in as bigbank") && !own.text().contains("?login"), "{path}");
+        let caches = (own.header("cache-control"), own.header("vary"));
+        assert_eq!(caches, (Some("private, no-cache"), Some("Authorization")), "{path}");
+    }
+    // A wrong password, and one that has ended: the browser asks again, and a person reads why.
+    for (key, why) in [(basic("bigbank", "guess"), "is wrong"), (basic("gone", "gone"), "was revoked")] {
+        let refused = ask("/", Some(&key));
+        assert_eq!((refused.status, refused.header("www-authenticate")), (401, basic_challenge));
+        assert!(refused.text().contains(why), "{}", refused.text());
+        let api = ask("/v2/", Some(&key));
+        assert_eq!(api.header("www-authenticate").unwrap(), format!("{CHALLENGE},error=\"invalid_token\""));
+    }
+}
+
 /// "Customers", 5
 #[test]
 fn a_token_is_for_the_repositories_that_it_was_asked_for() {
@@ -413,10 +456,11 @@ fn random_patterns_show_exactly_what_they_grant() {
         })
         .collect();
     let folders = Folders::new("acme");
-    let mut protected = BTreeSet::new();
+    let (mut protected, mut manifests) = (BTreeSet::new(), BTreeMap::new());
     for (at, name) in names.iter().enumerate() {
         let mut repository = Published::new(name);
         let digest = repository.image(DOCKER_MANIFEST, name, "");
+        manifests.insert(name.clone(), repository.bytes(&digest).to_owned());
         repository.tag("latest", digest);
         folders.publish(&repository);
         if at % 4 != 0 {
@@ -447,6 +491,14 @@ fn random_patterns_show_exactly_what_they_grant() {
         let found =
             search["results"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned());
         assert_eq!(found.collect::<BTreeSet<_>>(), expected, "{granted:?}");
+        let headers = [("authorization", key.as_str()), ("accept", "application/json")];
+        let crane = server.ask("GET", "/crane/repositories/v2", &headers);
+        let crane: BTreeMap<String, Value> = serde_json::from_slice(&crane.body).unwrap();
+        let listed = expected.iter().map(|name| {
+            let is_protected = protected.contains(name);
+            (name.clone(), serde_json::json!({"protected": is_protected}))
+        });
+        assert_eq!(crane, listed.collect(), "{granted:?}");
         for name in &names {
             // `library/NAME` leads to `NAME` if the customer sees no `library/NAME`.
             let served = match name.strip_prefix("library/") {
@@ -454,13 +506,24 @@ fn random_patterns_show_exactly_what_they_grant() {
                 Some(rest) if expected.contains(rest) => Some(rest.to_owned()),
                 _ => None,
             };
-            let answer = ask(&format!("/v2/{name}/tags/list"));
-            match served {
-                Some(served) => {
-                    let json: Value = serde_json::from_slice(&answer.body).unwrap();
-                    assert_eq!(json["name"], served, "{name} with {granted:?}");
+            let answer = ask(&format!("/token?scope=repository:{name}:pull"));
+            let token: Value = serde_json::from_slice(&answer.body).unwrap();
+            let token = format!("Bearer {}", token["token"].as_str().unwrap());
+            for by in [&key, &token] {
+                let ask = |path: String| server.ask("GET", &path, &[("authorization", by)]);
+                let answer = ask(format!("/v2/{name}/tags/list"));
+                let manifest = ask(format!("/v2/{name}/manifests/latest"));
+                match &served {
+                    Some(served) => {
+                        let json: Value = serde_json::from_slice(&answer.body).unwrap();
+                        assert_eq!(json["name"], *served, "{name} with {granted:?}");
+                        assert_eq!(manifest.body, manifests[served], "{name} with {granted:?}");
+                    }
+                    None => {
+                        let found = (answer.status, manifest.status);
+                        assert_eq!(found, (404, 404), "{name} with {granted:?}");
+                    }
                 }
-                None => assert_eq!(answer.status, 404, "{name} with {granted:?}"),
             }
         }
     }

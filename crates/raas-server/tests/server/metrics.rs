@@ -1,13 +1,17 @@
 //! The metrics. The headings are those of `docs/request-handling.md`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use raas_server::{Acme, BaseUrl, Bucket, Metadata, Notify, Options, Origin, SiteConfig};
+use raas_server::{Acme, BaseUrl, Bucket, Metadata, Notify, Options, Origin, SiteConfig, SiteSource};
+use raas_types::crane::tree;
 use raas_types::media_type::{DOCKER_MANIFEST, OCI_INDEX};
 
-use crate::support::{Answer, Folders, Published, Server, ask, image_id, soon, v1_document};
-use crate::upstream::Upstream;
+use crate::customers::customer;
+use crate::support::{Answer, Folders, Published, Server, ask, image_id, later, soon, v1_document};
+use crate::upstream::{Fault, Upstream};
 
 pub(crate) struct Counted {
     pub(crate) server: Server,
@@ -19,7 +23,7 @@ impl Counted {
         Self::start_with(sites, Options::default())
     }
 
-    pub(crate) fn start_with(sites: Vec<SiteConfig>, options: Options) -> Self {
+    pub(crate) fn start_with(sites: impl SiteSource, options: Options) -> Self {
         let is_secure = options.is_secure();
         Self::begin(sites, options, if is_secure { Server::start_unready } else { Server::start_with })
     }
@@ -29,11 +33,7 @@ impl Counted {
         Self::begin(sites, options, Server::start_unready)
     }
 
-    fn begin(
-        sites: Vec<SiteConfig>,
-        options: Options,
-        start: fn(Vec<SiteConfig>, Options) -> Server,
-    ) -> Self {
+    fn begin<S: SiteSource>(sites: S, options: Options, start: fn(S, Options) -> Server) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let metrics = listener.local_addr().unwrap();
@@ -72,6 +72,7 @@ pub(crate) fn everything() -> String {
     app.tag("1.0", one);
     app.tag(&signature, one);
     folders.publish(&app);
+    folders.write(&format!("{}bigbank", tree::CUSTOMERS), &customer("bigbank", &["*"], |_| {}));
     folders.revision("one");
     let upstream = Upstream::start(false);
     let origin = Origin::Open(BaseUrl::parse(&upstream.url()).unwrap());
@@ -253,11 +254,69 @@ fn the_state_of_the_metadata_is_in_the_metrics() {
     assert_eq!(of("raas_metadata_current"), Some(0.0));
     assert!(of("raas_metadata_age_seconds") > Some(0.0));
     assert_eq!(counted.number(r#"raas_refused_documents{vendor="other"}"#), Some(1.0));
-    assert_eq!(
-        counted.number(r#"raas_metadata_current{vendor="other"}"#),
-        None,
-        "a folder has no such metric"
+    // The bucket does not answer: that is no refusal of metadata.
+    upstream.fail("/_metadata/current", Fault::Status(500), usize::MAX);
+    assert!(later(|| of("raas_metadata_read_failures_total") > Some(0.0)));
+    let refusals = of("raas_metadata_refusals_total");
+    let failures = of("raas_metadata_read_failures_total").unwrap();
+    assert!(later(|| of("raas_metadata_read_failures_total") > Some(failures + 1.0)));
+    assert_eq!(of("raas_metadata_refusals_total"), refusals);
+    // A folder has the same metrics, but for the number of the publication.
+    let of_folder = |name: &str| counted.number(&format!(r#"{name}{{vendor="other"}}"#));
+    assert_eq!((of_folder("raas_metadata_current"), of_folder("raas_metadata_sequence")), (Some(1.0), None));
+    assert!(of_folder("raas_metadata_age_seconds").is_some_and(|age| age < 5.0));
+    std::fs::rename(folders.metadata(), folders.metadata().with_extension("away")).unwrap();
+    assert!(soon(|| of_folder("raas_metadata_current") == Some(0.0)));
+    assert!(counted.asked("/-/readyz").text().contains("2 of 2 sites loaded, 2 behind"));
+    assert!(
+        counted.asked("/-/readyz").text().contains("\nother: behind (the metadata folder cannot be read")
     );
+    assert!(!counted.server.get("/-/readyz").text().contains("other:"), "clients do not learn the vendors");
+}
+
+/// Sites, some of whose vendors cannot be served.
+struct PartlyRefused(Vec<SiteConfig>, Arc<AtomicBool>);
+
+impl SiteSource for PartlyRefused {
+    fn sites(&self) -> std::io::Result<Vec<SiteConfig>> {
+        Ok(self.0.clone())
+    }
+
+    fn refused(&self) -> BTreeMap<String, String> {
+        let is_refused = self.1.load(Ordering::Relaxed);
+        is_refused.then(|| ("other".to_owned(), "line 7: no key".to_owned())).into_iter().collect()
+    }
+}
+
+/// A missing file of one vendor stops no other vendor, and is seen.
+#[test]
+fn vendors_and_files_that_cannot_be_used_are_counted() {
+    let folders = Folders::new("acme");
+    folders.revision("one");
+    let (users, refused) = (folders.bucket().join("users"), Arc::new(AtomicBool::new(true)));
+    let site = SiteConfig { users: Some(users.clone()), ..folders.site() };
+    let counted = Counted::start_with(PartlyRefused(vec![site], Arc::clone(&refused)), Options::default());
+    let numbers = || {
+        let files = counted.number("raas_unreadable_access_files{vendor=\"acme\"}");
+        (files, counted.number("raas_refused_vendors"))
+    };
+    assert_eq!(numbers(), (Some(1.0), Some(1.0)));
+    let loaded = || counted.number(r#"raas_loaded{vendor="other"}"#);
+    assert_eq!(loaded(), Some(0.0));
+    // A host that may be the refused vendor's gets no other vendor's images, and no 404.
+    let status = |host: &str| counted.server.ask("GET", "/v2/", &[("host", host)]).status;
+    let hosts = ["acme.localhost", "other.localhost", "nobody.localhost", "registry.example.com"];
+    assert_eq!(hosts.map(status), [401, 503, 404, 503]);
+    let ready = counted.asked("/-/readyz");
+    assert_eq!(ready.status, 200, "the server serves what it can");
+    assert!(ready.text().contains("1 files of users"), "{}", ready.text());
+    assert!(ready.text().contains("1 configured vendors cannot be served"), "{}", ready.text());
+    assert!(ready.text().contains("\nother: refused (line 7: no key)\n"), "{}", ready.text());
+    std::fs::write(&users, "").unwrap();
+    refused.store(false, Ordering::Relaxed);
+    assert!(soon(|| numbers() == (Some(0.0), Some(0.0))));
+    assert_eq!((loaded(), status("registry.example.com")), (None, 401));
+    assert_eq!(counted.asked("/-/readyz").text(), "ok\n");
 }
 
 #[test]

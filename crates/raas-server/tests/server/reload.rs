@@ -95,6 +95,23 @@ fn documents_without_a_revision_are_served() {
 }
 
 #[test]
+fn a_folder_that_has_lost_its_revision_keeps_its_last_metadata() {
+    let folders = Folders::new("acme");
+    folders.publish(&app("1"));
+    folders.revision("one");
+    let server = Server::start(vec![folders.site()]);
+    assert!(soon(|| serves(&server, &app("1"))));
+    // An empty folder is in its place, as where a setup has begun anew.
+    fs::remove_dir_all(folders.metadata()).unwrap();
+    fs::create_dir_all(folders.metadata().join(tree::DATA)).unwrap();
+    assert!(soon(|| server.get("/-/metadata").text().contains("cannot be read")));
+    assert!(serves(&server, &app("1")));
+    folders.publish(&app("2"));
+    folders.revision("two");
+    assert!(soon(|| serves(&server, &app("2"))));
+}
+
+#[test]
 fn a_broken_document_keeps_its_last_valid_version_and_hides_no_other() {
     let folders = Folders::new("acme");
     folders.publish(&app("1"));
@@ -307,4 +324,49 @@ fn a_repository_is_consistent_during_many_publications() {
     });
     assert!(soon(|| server.get("/-/revision").text() == "199"));
     assert!(serves(&server, &app("199")));
+}
+
+/// A site whose files are gone.
+fn gone(folders: &Folders) -> SiteConfig {
+    SiteConfig { is_gone: true, is_unreadable: true, ..folders.site() }
+}
+
+#[test]
+fn a_site_whose_files_are_gone_stays_unless_it_publishes_nothing() {
+    struct Source(Arc<Mutex<Vec<SiteConfig>>>);
+    impl SiteSource for Source {
+        fn sites(&self) -> std::io::Result<Vec<SiteConfig>> {
+            Ok(self.0.lock().unwrap().clone())
+        }
+    }
+    let [full, empty, never] = ["full", "empty", "never"].map(Folders::new);
+    full.publish(&app("1"));
+    full.revision("one");
+    empty.revision("two");
+    let sites = Arc::new(Mutex::new(vec![full.site(), empty.site()]));
+    let server = Server::start(Source(Arc::clone(&sites)));
+    let status = |vendor: &str| server.ask("GET", "/v2/", &[("host", &format!("{vendor}.localhost"))]).status;
+    assert_eq!((status("full"), status("empty")), (200, 200));
+    *sites.lock().unwrap() = vec![gone(&full), gone(&empty), gone(&never)];
+    assert!(soon(|| status("empty") == 404));
+    assert_eq!((status("full"), status("never")), (200, 404));
+    assert_eq!(server.ask("GET", "/v2/app/manifests/latest", &[("host", "full.localhost")]).status, 200);
+    *sites.lock().unwrap() = vec![full.site(), empty.site()];
+    assert!(soon(|| status("empty") == 200));
+}
+
+#[test]
+fn documents_that_vanish_before_the_revision_are_still_served() {
+    let folders = Folders::new("acme");
+    folders.publish(&app("1"));
+    folders.write("crane/data/bad.json", b"{");
+    folders.revision("one");
+    // The broken document makes the server read the folder at every poll.
+    let server = Server::start(vec![folders.site()]);
+    assert!(soon(|| serves(&server, &app("1"))));
+    fs::remove_file(folders.metadata().join(tree::document(&app("1").name))).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(serves(&server, &app("1")));
+    folders.revision("two");
+    assert!(soon(|| server.get("/v2/app/manifests/latest").status == 404));
 }

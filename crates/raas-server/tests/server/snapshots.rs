@@ -1,8 +1,9 @@
 //! Metadata in a bucket. The headings are those of `docs/request-handling.md`, "Metadata in a bucket".
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use raas_server::{BaseUrl, Bucket, Metadata, Options, Origin, SiteConfig};
+use raas_server::{BaseUrl, Bucket, Metadata, Options, Origin, SiteConfig, SiteSource};
 use raas_testkit::Snapshot;
 use raas_testkit::snapshot::{TreeFiles, archive};
 use raas_types::crane::{partition, tree};
@@ -11,7 +12,7 @@ use raas_types::{Digest, ObjectKey, Part, Pointer};
 
 use crate::buckets::{open, with_key};
 use crate::metrics::Counted;
-use crate::support::{Published, Server, soon};
+use crate::support::{Published, Server, later, soon};
 use crate::upstream::{Fault, Upstream};
 
 const POINTER: &str = "/acme/images/_metadata/current";
@@ -214,6 +215,73 @@ fn a_pointer_to_an_earlier_publication_is_followed_only_if_the_operator_allows_i
     }
 }
 
+/// "Metadata in a bucket"
+#[test]
+fn a_restarted_server_with_a_folder_for_its_state_does_not_go_back() {
+    let at = |revision: &str, version: &str, sequence: u64| {
+        let mut snapshot = Snapshot::of(revision, &files(&app(version)), 1);
+        snapshot.pointer.sequence = sequence;
+        snapshot
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let upstream = Upstream::start(false);
+    let start = |state: Option<&std::path::Path>, allow_rollback: bool| {
+        let origin = open(&upstream);
+        let (metadata, bucket) = (Metadata::Snapshots(origin.clone()), Bucket::Redirect(origin));
+        let site = SiteConfig::new("acme".parse().unwrap(), metadata, bucket);
+        let options = Options { allow_rollback, state: state.map(Into::into), ..Options::default() };
+        Counted::start_unready(vec![site], options)
+    };
+    let refused =
+        |counted: &Counted| counted.number("raas_metadata_rollbacks_refused_total{vendor=\"acme\"}");
+    // The pause doubles after each refusal.
+    let late = |holds: &dyn Fn() -> bool| (0..15).any(|_| soon(holds));
+    put(&upstream, &at("bb22", "2", 2));
+    let noted = state.join("_followed/acme.json");
+    let first = start(Some(&state), false);
+    assert!(serves(&first.server, &app("2")));
+    assert!(soon(|| noted.exists()));
+    drop(first);
+    // Somebody puts the pointer back while no server runs.
+    put(&upstream, &at("aa11", "1", 1));
+    let second = start(Some(&state), false);
+    assert!(soon(|| refused(&second).is_some_and(|number| number > 0.0)));
+    assert_eq!(second.server.get("/-/readyz").status, 503);
+    assert_eq!(second.server.get("/v2/app/manifests/latest").status, 503);
+    assert!(second.server.get("/-/metadata").text().contains("--allow-rollback"));
+    // A lost pointer is no empty registry either.
+    upstream.remove(POINTER);
+    assert!(late(&|| second.server.get("/-/metadata").text().contains("has been removed")));
+    assert_eq!(second.server.get("/v2/app/manifests/latest").status, 503);
+    // The right pointer is followed at once.
+    put(&upstream, &at("bb22", "2", 2));
+    assert!(late(&|| serves(&second.server, &app("2"))));
+    drop(second);
+    // A damaged file is ignored.
+    std::fs::write(&noted, "{").unwrap();
+    put(&upstream, &at("aa11", "1", 1));
+    let third = start(Some(&state), false);
+    assert!(soon(|| serves(&third.server, &app("1"))));
+    put(&upstream, &at("cc33", "2", 3));
+    assert!(soon(|| std::fs::read_to_string(&noted).unwrap().contains(":3")));
+    drop(third);
+    // The operator may go back, and then the earlier publication is the last one.
+    put(&upstream, &at("aa11", "1", 1));
+    let fourth = start(Some(&state), true);
+    assert!(soon(|| serves(&fourth.server, &app("1"))));
+    assert!(soon(|| std::fs::read_to_string(&noted).unwrap().contains(":1}")));
+    drop(fourth);
+    let fifth = start(Some(&state), false);
+    assert!(soon(|| serves(&fifth.server, &app("1"))));
+    drop(fifth);
+    // A folder that cannot be written keeps no server from serving.
+    std::fs::remove_dir_all(&state).unwrap();
+    std::fs::write(&state, "").unwrap();
+    let sixth = start(Some(&state), false);
+    assert!(soon(|| serves(&sixth.server, &app("1"))));
+}
+
 /// Names of repositories that are in different parts of eight.
 fn apart(count: usize) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
@@ -363,7 +431,7 @@ fn a_missing_bucket_is_not_an_empty_registry() {
     let ready = server.get("/-/readyz");
     assert_eq!(ready.status, 503);
     assert!(
-        ready.text().starts_with("not ready\n0 of 1 sites loaded, 1 behind their bucket, "),
+        ready.text().starts_with("not ready\n0 of 1 sites loaded, 1 behind their bucket or folder, "),
         "{}",
         ready.text()
     );
@@ -540,4 +608,74 @@ fn refused_content_is_not_read_again_and_again() {
     assert_eq!(parts, 2, "{requests:?}");
     publish(&upstream, "cc33", &files(&app("2")));
     assert!(soon(|| serves(&server, &app("2"))), "the next publication is read");
+}
+
+/// Sites that a test changes.
+struct Changing(Arc<Mutex<Vec<SiteConfig>>>);
+
+impl SiteSource for Changing {
+    fn sites(&self) -> std::io::Result<Vec<SiteConfig>> {
+        Ok(self.0.lock().unwrap().clone())
+    }
+}
+
+#[test]
+fn a_new_place_is_served_once_it_was_read_and_new_users_see_nothing_before() {
+    let upstream = Upstream::start(false);
+    publish(&upstream, "aa11", &files(&app("1")));
+    let place = |name: &str| Origin::Open(BaseUrl::parse(&format!("{}/{name}", upstream.url())).unwrap());
+    let site = |name: &str, hosts: &[&str]| {
+        let origin = place(name);
+        let metadata = Metadata::Snapshots(origin.clone());
+        let site = SiteConfig::new("acme".parse().unwrap(), metadata, Bucket::Redirect(origin));
+        SiteConfig { hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(), ..site }
+    };
+    let sites = Arc::new(Mutex::new(vec![site("acme/images", &["one.example"])]));
+    let counted = Counted::start_with(Changing(Arc::clone(&sites)), Options::default());
+    let server = &counted.server;
+    assert!(serves(server, &app("1")));
+    // A misspelt name, with another file of users and another host.
+    let users = tempfile::NamedTempFile::new().unwrap();
+    let wrong = SiteConfig { users: Some(users.path().to_owned()), ..site("acme/imagse", &["two.example"]) };
+    let pointer = "/acme/imagse/_metadata/current";
+    let faults =
+        [(Fault::Status(500), usize::MAX, "cannot be read"), (Fault::Status(0), 0, "no `_metadata/current`")];
+    for (fault, times, reason) in faults {
+        upstream.fail(pointer, fault, times);
+        *sites.lock().unwrap() = vec![wrong.clone()];
+        assert!(
+            later(|| counted.asked("/-/readyz").text().contains(reason)),
+            "{}",
+            counted.asked("/-/readyz").text()
+        );
+        assert_eq!(counted.number("raas_refused_vendors"), Some(1.0));
+    }
+    assert_eq!(server.get("/v2/").status, 200, "the new users are none of the earlier place's");
+    let location = |digest: Digest| {
+        let answer = server.get(&format!("/v2/app/blobs/{digest}"));
+        answer.header("location").unwrap_or_default().to_owned()
+    };
+    assert!(serves(server, &app("1")), "the place of the earlier configuration");
+    let config = config_of(&server.get("/v2/app/manifests/latest").body);
+    assert!(location(config).contains("/acme/images/"), "{}", location(config));
+    // The earlier place is still followed.
+    publish(&upstream, "bb22", &files(&app("2")));
+    assert!(later(|| serves(server, &app("2"))));
+    // The new place is served as soon as it has a publication.
+    for (key, bytes) in Snapshot::of("cc33", &files(&app("3")), 1).objects() {
+        upstream.set(&format!("/acme/imagse/{key}"), &bytes);
+    }
+    assert!(later(|| serves(server, &app("3"))));
+    assert_eq!(server.get("/v2/").status, 401, "they are those of the new place");
+    assert!(later(|| counted.number("raas_refused_vendors") == Some(0.0)));
+    let config = config_of(&server.get("/v2/app/manifests/latest").body);
+    assert!(location(config).contains("/acme/imagse/"), "{}", location(config));
+    // A vendor that is taken out of the list goes at once.
+    sites.lock().unwrap().clear();
+    assert!(later(|| server.get("/v2/").status == 404));
+}
+
+fn config_of(manifest: &[u8]) -> Digest {
+    let manifest: serde_json::Value = serde_json::from_slice(manifest).unwrap();
+    manifest["config"]["digest"].as_str().unwrap().parse().unwrap()
 }

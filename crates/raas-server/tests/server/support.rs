@@ -400,3 +400,8 @@ pub(crate) fn soon(mut holds: impl FnMut() -> bool) -> bool {
     }
     false
 }
+
+/// Whether a condition becomes true within a while. The pause between two requests to a bucket grows with each error.
+pub(crate) fn later(mut holds: impl FnMut() -> bool) -> bool {
+    (0..20).any(|_| soon(&mut holds))
+}

@@ -1,7 +1,8 @@
 //! The server's certificates, and HTTP/2.
 
 use std::fs;
-use std::path::Path;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -225,14 +226,30 @@ fn a_client_without_a_handshake_delays_the_shutdown_only_briefly() {
     drop(silent);
 }
 
+/// A server whose certificate is about to be replaced.
+struct Replaced {
+    /// What it serves and its certificate.
+    folders: Folders,
+    files: CertificateFiles,
+    server: Server,
+    /// A copy of the first certificate.
+    first: PathBuf,
+}
+
+impl Replaced {
+    fn start() -> Self {
+        let (folders, _) = published();
+        let files = issue(folders.bucket().parent().unwrap(), "acme.localhost");
+        let server = Server::start_unready(vec![folders.site()], options(&files));
+        let first = files.certificate.with_file_name("first.crt");
+        fs::copy(&files.certificate, &first).unwrap();
+        Self { folders, files, server, first }
+    }
+}
+
 #[test]
 fn a_renewed_certificate_is_used_and_a_broken_one_is_not() {
-    let (folders, _) = published();
-    let folder = folders.bucket().parent().unwrap().to_owned();
-    let files = issue(&folder, "acme.localhost");
-    let server = Server::start_unready(vec![folders.site()], options(&files));
-    let first = folder.join("first.crt");
-    fs::copy(&files.certificate, &first).unwrap();
+    let Replaced { folders, files, server, first } = Replaced::start();
     let works = |certificate: &Path| ask(&server, certificate, true, "/v2/").is_ok();
     assert!(works(&first));
     // The key of another certificate, as between two writes, and no key at all.
@@ -241,9 +258,30 @@ fn a_renewed_certificate_is_used_and_a_broken_one_is_not() {
         std::thread::sleep(Duration::from_millis(200));
         assert!(works(&first));
     }
-    issue(&folder, "acme.localhost");
+    issue(folders.bucket().parent().unwrap(), "acme.localhost");
     assert!(soon(|| works(&files.certificate)));
     assert!(!works(&first));
+}
+
+#[test]
+fn an_expired_certificate_is_shown_only_without_a_valid_one() {
+    let Replaced { folders, files, server, first } = Replaced::start();
+    let works = |server: &Server, certificate: &Path| ask(server, certificate, true, "/v2/").is_ok();
+    assert!(works(&server, &first));
+    let mut params = rcgen::CertificateParams::new(vec!["acme.localhost".to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2019, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    fs::write(&files.key, key.serialize_pem()).unwrap();
+    fs::write(&files.certificate, params.self_signed(&key).unwrap().pem()).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(works(&server, &first));
+    let another = Server::start_unready(vec![folders.site()], options(&files));
+    assert!(works(&another, &files.certificate));
+    issue(folders.bucket().parent().unwrap(), "acme.localhost");
+    for server in [&server, &another] {
+        assert!(soon(|| works(server, &files.certificate)));
+    }
 }
 
 #[test]
@@ -371,4 +409,42 @@ fn an_http_2_client_without_requests_or_window_is_disconnected() {
         held(&server, &files.certificate, Some(&path)),
         "a connection with an unread answer must be closed"
     );
+}
+
+#[test]
+fn a_handshake_in_progress_is_finished_during_the_shutdown() {
+    let (folders, _) = published();
+    let files = issue(folders.bucket().parent().unwrap(), "acme.localhost");
+    let mut server = Server::start_unready(vec![folders.site()], options(&files));
+    assert!(ask(&server, &files.certificate, false, "/v2/").is_ok());
+    let pinned = CertificateDer::from_pem_file(&files.certificate).unwrap();
+    let config = ClientConfig::builder_with_provider(ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Pinned(pinned)))
+        .with_no_client_auth();
+    let name = ServerName::try_from("acme.localhost").unwrap();
+    let mut tls = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut hello = Vec::new();
+    tls.write_tls(&mut hello).unwrap();
+    let mut stream = std::net::TcpStream::connect(server.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(&hello[..50]).unwrap();
+    // The connection above is accepted, and its handshake begun, before a later one is answered.
+    assert!(ask(&server, &files.certificate, false, "/v2/").is_ok());
+    server.stop();
+    let start = Instant::now();
+    while std::net::TcpStream::connect(server.address).is_ok() {
+        assert!(start.elapsed() < Duration::from_secs(5), "still listening");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    stream.write_all(&hello[50..]).unwrap();
+    let mut answer = String::new();
+    let mut stream = rustls::Stream::new(&mut tls, &mut stream);
+    stream.write_all(b"GET /v2/ HTTP/1.1\r\nhost: acme.localhost\r\n\r\n").unwrap();
+    // A server that closes without a farewell is an error to rustls, and the answer is there.
+    drop(stream.read_to_string(&mut answer));
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    server.wait().unwrap();
 }

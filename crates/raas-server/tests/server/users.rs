@@ -262,6 +262,7 @@ fn guessing_throttles_only_the_guessers_address() {
         ("/token", &right),
         ("/v2/secret/manifests/latest", &right),
         ("/v2/", &"Bearer x.y".to_owned()),
+        ("/?login", &right),
     ] {
         let answer = from("192.0.2.1", path, authorization);
         assert_eq!(answer.status, 429, "{path}");
@@ -271,7 +272,9 @@ fn guessing_throttles_only_the_guessers_address() {
             (answer.header("www-authenticate"), answer.header("cache-control")),
             (None, Some("no-store"))
         );
-        if path != "/token" {
+        // Clients parse the errors of both.
+        if path != "/?login" {
+            assert_eq!(answer.header("content-type"), Some("application/json"), "{path}");
             let error: Value = serde_json::from_slice(&answer.body).unwrap();
             assert_eq!(error["errors"][0]["code"], "TOOMANYREQUESTS");
         }
@@ -332,7 +335,10 @@ fn without_users_there_is_no_login() {
     let folders = Folders::new("acme");
     folders.revision("one");
     let server = Server::start(vec![folders.site()]);
-    assert_eq!(server.get("/token").status, 404);
+    let answer = server.get("/token");
+    assert_eq!((answer.status, answer.header("content-type")), (404, Some("application/json")));
+    let page = server.get("/?login");
+    assert!(page.status == 200 && !page.text().contains("Log in"), "{}", page.text());
     let answer = server.ask("GET", "/v2/", &[("authorization", "Basic ???")]);
     assert_eq!((answer.status, answer.text()), (200, "{}"));
 }

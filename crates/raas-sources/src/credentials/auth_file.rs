@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use raas_base::Secret;
-use raas_types::RepositoryName;
+use raas_types::{RepositoryName, null_as_default};
 use serde::Deserialize;
 
 use super::{Login, PasswordLogin};
@@ -20,19 +20,19 @@ use super::{Login, PasswordLogin};
 /// A file that `docker login` or `podman login` writes.
 #[derive(Deserialize, Default)]
 struct AuthFile {
-    #[serde(default)]
-    auths: BTreeMap<String, Entry>,
-    #[serde(default, rename = "credHelpers")]
-    helpers: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "null_as_default")]
+    auths: BTreeMap<String, Option<Entry>>,
+    #[serde(default, deserialize_with = "null_as_default", rename = "credHelpers")]
+    helpers: BTreeMap<String, Option<String>>,
     #[serde(default, rename = "credsStore")]
     store: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
 struct Entry {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     auth: String,
-    #[serde(default, rename = "identitytoken")]
+    #[serde(default, deserialize_with = "null_as_default", rename = "identitytoken")]
     identity_token: String,
 }
 
@@ -85,13 +85,19 @@ pub(super) fn read(file: &Path, host: &str, repository: &RepositoryName) -> Resu
     let of_repository = |key: &&String| specificity(key, host, repository);
     let entry = file.auths.iter().filter(|(key, _)| of_repository(key).is_some());
     let entry = entry.max_by_key(|(key, _)| of_repository(key));
-    let helper = file.helpers.iter().find(|(key, _)| of_repository(key).is_some()).map(|(_, helper)| helper);
-    if let Some((_, Entry { identity_token, .. })) = entry
+    let helper = file.helpers.iter().find(|(key, _)| of_repository(key).is_some());
+    let helper = helper.and_then(|(_, helper)| helper.as_ref());
+    // As docker does: a helper for the host has the current password, and an entry beside it may be an old one.
+    let address = entry.map_or(host_key(host), |(key, _)| key);
+    if let Some(helper) = helper {
+        return ask_helper(helper, address);
+    }
+    if let Some((_, Some(Entry { identity_token, .. }))) = entry
         && !identity_token.is_empty()
     {
         return Ok(Some(Login::IdentityToken(Secret::new(identity_token))));
     }
-    if let Some((_, Entry { auth, .. })) = entry
+    if let Some((_, Some(Entry { auth, .. }))) = entry
         && !auth.is_empty()
     {
         let decoded = STANDARD.decode(auth).ok().and_then(|bytes| String::from_utf8(bytes).ok());
@@ -101,8 +107,8 @@ pub(super) fn read(file: &Path, host: &str, repository: &RepositoryName) -> Resu
         return Ok(Some(PasswordLogin { user: user.to_owned(), password }.into()));
     }
     // With a credential store, an empty entry means that the store has the password.
-    match helper.or(file.store.as_ref().filter(|_| entry.is_some())) {
-        Some(helper) => ask_helper(helper, entry.map_or(host_key(host), |(key, _)| key)).map(Some),
+    match file.store.as_ref().filter(|_| entry.is_some()) {
+        Some(helper) => ask_helper(helper, address),
         None => Ok(None),
     }
 }
@@ -126,10 +132,13 @@ fn specificity(key: &str, host: &str, repository: &RepositoryName) -> Option<usi
     (rest.is_empty() || rest.starts_with('/')).then(|| path.split('/').count())
 }
 
-/// Asks a credential helper.
+/// What a helper prints if it has no login for the address. Source: docker/docker-credential-helpers, `credentials/error.go`.
+const NOT_FOUND: &str = "credentials not found in native keychain";
+
+/// Asks a credential helper. `None` if it has no login for the address.
 ///
 /// Source: docker/docker-credential-helpers, "Development": `get` reads the address from standard input.
-fn ask_helper(helper: &str, address: &str) -> Result<Login, String> {
+fn ask_helper(helper: &str, address: &str) -> Result<Option<Login>, String> {
     #[derive(Deserialize)]
     struct Answer {
         #[serde(rename = "Username")]
@@ -155,16 +164,17 @@ fn ask_helper(helper: &str, address: &str) -> Result<Login, String> {
     }
     let output = child.wait_with_output().map_err(|error| failed(&error))?;
     if !output.status.success() {
-        return Err(failed(&output.status));
+        let is_missing = output.stdout.trim_ascii() == NOT_FOUND.as_bytes();
+        return if is_missing { Ok(None) } else { Err(failed(&output.status)) };
     }
     let answer: Answer =
         serde_json::from_slice(&output.stdout).map_err(|_| failed(&"its answer is not JSON"))?;
     let secret = Secret::new(answer.secret);
     // A helper names the user `<token>` if it keeps an identity token.
-    Ok(match answer.name.as_str() {
+    Ok(Some(match answer.name.as_str() {
         "<token>" => Login::IdentityToken(secret),
         _ => PasswordLogin { user: answer.name, password: secret }.into(),
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -209,6 +219,24 @@ mod tests {
         fs::write(&file, "{hunter2").unwrap();
         assert!(!found("x.org").unwrap_err().contains("hunter2"));
         assert_eq!(read(&folder.path().join("none"), "x.org", &"a".parse().unwrap()).unwrap(), None);
+    }
+
+    #[test]
+    fn what_go_writes_as_null_is_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.json");
+        let of = |text: &str| {
+            fs::write(&file, text).unwrap();
+            read(&file, "x.org", &"a".parse().unwrap()).map(|login| login.is_some())
+        };
+        for text in [
+            r#"{"auths":null,"credHelpers":null,"credsStore":null}"#,
+            r#"{"auths":{"x.org":null},"credHelpers":{"x.org":null}}"#,
+            r#"{"auths":{"x.org":{"auth":null,"identitytoken":null}}}"#,
+        ] {
+            assert_eq!(of(text), Ok(false), "{text}");
+        }
+        assert_eq!(of(r#"{"auths":{"o.org":null,"x.org":{"auth":"YTpi","identitytoken":null}}}"#), Ok(true));
     }
 
     #[test]

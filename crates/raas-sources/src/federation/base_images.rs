@@ -6,7 +6,7 @@ use std::path::Path;
 
 use raas_image::{Image, Input, Limits, Wanted};
 use raas_types::media_type::{self, LayerPacking};
-use raas_types::{Descriptor, Digest, Manifest, ManifestBody, Reference};
+use raas_types::{Descriptor, Digest, Manifest, ManifestBody, Reference, null_as_default};
 use serde::Deserialize;
 
 use super::settings::{BaseImage, FederationSettings};
@@ -45,7 +45,7 @@ pub(super) fn layers(
         let shown = match image {
             BaseImage::Registry(image) => {
                 let found = in_registry(&client, image);
-                // Where a password went is said in any case.
+                // The notes say to which host a password went, so a failure shows them too.
                 let told = |failure: Failure| {
                     client.notes().iter().fold(failure, |failure, note| failure.preceded_by(note))
                 };
@@ -160,6 +160,7 @@ fn diff_ids(config: &[u8]) -> Vec<Digest> {
     }
     #[derive(Deserialize)]
     struct Rootfs {
+        #[serde(default, deserialize_with = "null_as_default")]
         diff_ids: Vec<Digest>,
     }
     serde_json::from_slice::<Config>(config).map_or_else(|_| Vec::new(), |config| config.rootfs.diff_ids)

@@ -64,7 +64,7 @@ struct ServedBlob {
 /// A masked layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mask {
-    /// The URL of the blob, or the folder URL of the Docker v1 image. `None` if nothing says it.
+    /// The URL of the blob, or the folder URL of the Docker v1 image. `None` if no source names it.
     pub location: Option<String>,
     /// The digest and size of the blob there, if a document or a base image says them.
     pub blob: Option<(Digest, u64)>,

@@ -2,9 +2,9 @@
 
 use raas_base::failure::{Failure, Kind};
 use raas_http::http::Method;
-use raas_types::RepositoryName;
-use serde::Deserialize;
+use raas_types::{RepositoryName, null_as_default};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::PulpSettings;
@@ -24,11 +24,11 @@ pub(super) struct Api {
 
 #[derive(Deserialize)]
 struct Status {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     versions: Vec<Component>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     domain_enabled: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     online_workers: Vec<Value>,
 }
 
@@ -38,7 +38,9 @@ struct Component {
 }
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "T: Deserialize<'de>"))]
 struct Page<T> {
+    #[serde(deserialize_with = "null_as_default")]
     results: Vec<T>,
 }
 
@@ -52,14 +54,18 @@ pub(super) struct Distribution {
     pub(super) repository_version: Option<String>,
     #[serde(default)]
     pub(super) remote: Option<String>,
-    /// Old releases do not know private distributions. Whoever has none of them is told nothing, so all are taken for
-    /// private.
-    #[serde(default = "yes")]
+    /// Old releases do not know private distributions, and do not send this field. raas takes their distributions for
+    /// private, and those with `null`.
+    #[serde(default = "yes", deserialize_with = "null_as_yes")]
     pub(super) private: bool,
 }
 
 fn yes() -> bool {
     true
+}
+
+fn null_as_yes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(true))
 }
 
 /// The path of the status, which is the same with and without domains.
@@ -110,7 +116,7 @@ impl Api {
         format!("{}{resource}", self.root)
     }
 
-    /// Whether a worker is there, without which no task begins.
+    /// Whether Pulp has a worker online. Without a worker no task begins.
     pub(super) fn has_worker(&self) -> Result<bool, RegistryError> {
         let status = status(&self.connection)?;
         Ok(status.is_none_or(|status| !status.online_workers.is_empty()))
@@ -173,7 +179,8 @@ impl Api {
     }
 }
 
-/// What stands for a repository where none is asked for. The REST APIs want no tokens.
+/// The name that a connection to a REST API has instead of a repository's. The REST APIs ask for no tokens, so no
+/// server sees it.
 pub(super) fn api_name() -> RepositoryName {
     "pulp".parse().expect("it is a name")
 }

@@ -13,10 +13,10 @@ use serde_json::json;
 
 use super::PulpSettings;
 use super::api::{Api, Distribution};
-use super::task::{self, Begun, follow};
+use super::task::{self, TaskStarted, follow};
 use crate::registry::RegistryError;
 
-/// The files of an export. They and the exporter are removed at the end of this value's life.
+/// The files of an export. Dropping this value removes the files and the exporter.
 #[derive(Debug)]
 pub struct Export {
     /// The table of contents.
@@ -102,7 +102,10 @@ impl Export {
         let of_version =
             version.and_then(|version| Some(format!("{}/", version.split_once("/versions/")?.0)));
         let repository = distribution.repository.clone().or(of_version).unwrap_or_default();
-        let named: Repository = api.get(&repository, "the repository of the distribution")?;
+        // A user may see the distribution of a repository without the right to see the repository.
+        let named: Repository = api
+            .get(&repository, "the repository of the distribution")
+            .map_err(|error| refused(error, path))?;
         // The folder is this run's alone, so it can be removed as a whole.
         let own = format!("{name}-{:016x}", fastrand::u64(..));
         let server_folder = format!("{}/{own}", path.trim_end_matches('/'));
@@ -118,7 +121,7 @@ impl Export {
             Some(version) => json!({"full": true, "versions": [version]}),
             None => json!({"full": true}),
         };
-        let begun: Begun = api
+        let begun: TaskStarted = api
             .send(&Method::POST, &format!("{}exports/", exporter.href), &body, &what)
             .map_err(|error| refused(error, path))?;
         say.line(&format!("Pulp exports {}", distribution.base_path));
@@ -157,7 +160,7 @@ fn seen(file: &str, server_folder: &str, folder: &Path) -> Option<PathBuf> {
     rest.components().all(|part| matches!(part, Component::Normal(_))).then(|| folder.join(rest))
 }
 
-/// The failure for an exporter or an export that Pulp does not begin.
+/// The failure for a step of an export that Pulp does not do.
 fn refused(error: RegistryError, path: &str) -> Failure {
     let hint = match &error {
         RegistryError::LoginRejected { .. } => {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use raas_base::Say;
 use raas_base::failure::{Failure, Kind};
 use raas_http::http::Method;
+use raas_types::null_as_default;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -15,7 +16,7 @@ use crate::registry_error::legible;
 
 /// The answer to a request that begins a task.
 #[derive(Deserialize)]
-pub(super) struct Begun {
+pub(super) struct TaskStarted {
     pub(super) task: String,
 }
 
@@ -25,23 +26,23 @@ pub(super) struct Task {
     state: String,
     #[serde(default)]
     error: Option<TaskError>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     progress_reports: Vec<Report>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub(super) created_resources: Vec<Option<String>>,
 }
 
 #[derive(Deserialize)]
 struct TaskError {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     description: String,
 }
 
 #[derive(Deserialize)]
 struct Report {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     message: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     state: String,
     #[serde(default)]
     total: Option<u64>,

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use raas_base::Say;
 use raas_base::failure::{Failure, Kind};
 use raas_http::http::Method;
+use raas_types::null_as_default;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -68,13 +69,13 @@ struct Status {
 
 #[derive(Deserialize)]
 struct Worker {
-    #[serde(default, rename = "_id", alias = "name")]
+    #[serde(default, deserialize_with = "null_as_default", rename = "_id", alias = "name")]
     name: String,
 }
 
 #[derive(Deserialize)]
 struct Repository {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     distributors: Vec<Distributor>,
     #[serde(default)]
     notes: Value,
@@ -107,7 +108,7 @@ impl Pulp2 {
         found.map(|found| parsed(&found, &what)).transpose()
     }
 
-    /// Whether a worker is there that does what requests begin; also if the server does not tell.
+    /// Whether the server has a worker for its tasks. True if the server does not list its workers.
     fn has_worker(&self) -> Result<bool, RegistryError> {
         let workers = self.status()?.and_then(|status| status.known_workers);
         let works = |worker: &Worker| worker.name.starts_with("reserved_resource_worker");

@@ -57,7 +57,7 @@ impl FromStr for RegistryAddress {
         let (_, behind_host) = named.split_once('/').unwrap_or((named, ""));
         let tag = behind_host.split_once(':').map(|(_, tag)| tag.parse()).transpose();
         let digest = digest.map(str::parse).transpose();
-        // A part that is none must not be ignored: without a tag, the address means all tags.
+        // An invalid tag must be an error: an address without a tag means all tags.
         let (Ok(tag), Ok(digest)) = (tag, digest) else {
             return Err(ImageReferenceError::neither_tag_nor_digest(plain));
         };

@@ -1,4 +1,4 @@
-//! What a registry is sent to let the client in, as its challenges ask.
+//! The `Authorization` header that raas sends to a registry: the credentials that the registry's challenges ask for.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,8 +8,9 @@ use raas_types::RepositoryName;
 use serde::Deserialize;
 
 use super::challenge::{Challenge, escaped};
+use super::connection::Failed;
 use super::hosts::Hosts;
-use super::url::{host_of, is_https, shown};
+use super::url::{drops_tls, host_of, shown};
 use crate::credentials::{Login, find_in_standard_files, host_key};
 use crate::registry_error::{RegistryError, said};
 
@@ -27,13 +28,15 @@ pub enum LoginSource {
 /// The longest answer of a token server.
 const MAX_TOKEN: u64 = 1024 * 1024;
 
-/// How long a token without a stated lifetime is good. Source: Docker's token authentication specification.
+/// How long a token without a stated lifetime is valid, in seconds. Source: Docker's token authentication
+/// specification.
 const DEFAULT_LIFETIME: u64 = 60;
 
 /// A token is not used in the last seconds of its life.
 const MARGIN: Duration = Duration::from_secs(10);
 
-/// The authorization for one repository. Threads share it: the first that is turned away gets a token for all.
+/// The authorization for one repository. Threads share it: the first thread whose request gets a 401 obtains a token
+/// for all.
 #[derive(Debug)]
 pub(super) struct Authorization {
     host: String,
@@ -47,7 +50,7 @@ struct State {
     login: Option<Option<Login>>,
     challenge: Option<Challenge>,
     header: Option<Header>,
-    /// Whether the user knows that the login goes to another host.
+    /// Whether the user was told that the login goes to another host.
     told: bool,
 }
 
@@ -93,7 +96,7 @@ impl Authorization {
     }
 
     /// The header for the next request; none before the first challenge.
-    pub(super) fn current(&self, asking: &Asking<'_>) -> Result<Option<Header>, RegistryError> {
+    pub(super) fn current(&self, asking: &Asking<'_>) -> Result<Option<Header>, Failed> {
         let mut state = self.lock();
         match (&state.header, &state.challenge) {
             (Some(header), Some(challenge)) if header.is_over() => {
@@ -111,7 +114,7 @@ impl Authorization {
         used: Option<&Header>,
         challenges: &[&str],
         asking: &Asking<'_>,
-    ) -> Result<Header, RegistryError> {
+    ) -> Result<Header, Failed> {
         let mut state = self.lock();
         if let Some(header) = &state.header
             && !used.is_some_and(|used| used.is(header))
@@ -130,7 +133,7 @@ impl Authorization {
         self.obtain(&mut state, challenge, asking)
     }
 
-    /// The error for a registry that lets nobody in, or does not let this user in.
+    /// The error for a registry that requires a login, or does not accept this user's login.
     pub(super) fn error(&self, what: &str, body: &[u8]) -> RegistryError {
         let has_login = matches!(self.lock().login, Some(Some(_)));
         self.refused(&self.host, what, said(body), has_login)
@@ -168,18 +171,14 @@ impl Authorization {
         Ok(state.login.clone().flatten())
     }
 
-    fn obtain(
-        &self,
-        state: &mut State,
-        challenge: Challenge,
-        asking: &Asking<'_>,
-    ) -> Result<Header, RegistryError> {
+    fn obtain(&self, state: &mut State, challenge: Challenge, asking: &Asking<'_>) -> Result<Header, Failed> {
         let login = self.login(state)?;
         let header = match &challenge {
             Challenge::Basic => match &login {
                 Some(Login::Password(login)) => Header::new(login.authorization(), None),
                 Some(Login::IdentityToken(_)) | None => {
-                    return Err(self.refused(&self.host, self.repository.as_str(), String::new(), false));
+                    let refused = self.refused(&self.host, self.repository.as_str(), String::new(), false);
+                    return Err(refused.into());
                 }
             },
             Challenge::Bearer { realm, service, scope, .. } => {
@@ -202,15 +201,16 @@ impl Authorization {
         request: &TokenRequest<'_>,
         login: Option<&Login>,
         asking: &Asking<'_>,
-    ) -> Result<Header, RegistryError> {
+    ) -> Result<Header, Failed> {
         let realm = shown(request.realm);
         let host = host_of(request.realm);
         let unusable =
             |why: &str| RegistryError::Content { what: format!("the answer of {realm}"), why: why.into() };
         if login.is_some() {
-            // A registry that is spoken to over TLS must not have the password sent elsewhere without.
-            if is_https(asking.base) && !is_https(request.realm) {
-                return Err(unusable("it is a token server without TLS, which raas sends no password to"));
+            if drops_tls(asking.base, request.realm) {
+                return Err(
+                    unusable("it is a token server without TLS, which raas sends no password to").into()
+                );
             }
             if host != self.host && !state.told {
                 state.told = true;
@@ -233,21 +233,21 @@ impl Authorization {
             None => agent.get(&request.url()).call(),
         };
         let answer = call.map_err(|error| RegistryError::of_client(&host, error))?;
-        let status = answer.status().as_u16();
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let body = answer.into_body().read_all(MAX_TOKEN);
         let body =
             body.map_err(|error| RegistryError::Cut { what: realm.clone(), why: error.to_string() })?;
         match status {
             200..=299 => {}
             401 | 403 => {
-                return Err(self.refused(&host, self.repository.as_str(), said(&body), login.is_some()));
+                let refused = self.refused(&host, self.repository.as_str(), said(&body), login.is_some());
+                return Err(refused.into());
             }
             _ => {
-                return Err(RegistryError::Status {
-                    what: "a token".into(),
-                    host,
-                    status,
-                    said: said(&body),
+                let error = RegistryError::Status { what: "a token".into(), host, status, said: said(&body) };
+                return Err(match error.may_pass() {
+                    true => Failed::answered(error, &headers),
+                    false => error.into(),
                 });
             }
         }

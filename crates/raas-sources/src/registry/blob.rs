@@ -4,7 +4,6 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::thread;
 
-use raas_http::http::Method;
 use raas_http::{Body, Response};
 use raas_image::Reopen;
 use raas_types::Digest;
@@ -39,8 +38,7 @@ impl RemoteBlob {
     fn body(&self, offset: u64) -> Result<Body, RegistryError> {
         let what = self.remote.called(&self.digest);
         let path = format!("/v2/{}/blobs/{}", self.remote.name(), self.digest);
-        let request =
-            Request { method: &Method::GET, path: &path, accept: "*/*", offset, what: &what, payload: None };
+        let request = Request { offset, ..Request::get(&path, "*/*", &what) };
         let (response, skip) = self.remote.connection.retry(|| {
             // A redirect is asked for anew each time: it is good for minutes, and a blob may take hours.
             let response = self.remote.connection.send(&request)?;
@@ -109,12 +107,12 @@ fn parse_range(header: &str) -> Option<(u64, Option<u64>)> {
 
 struct BlobReader {
     blob: RemoteBlob,
-    /// The next byte.
+    /// The position of the next byte.
     at: u64,
     body: Option<Body>,
-    /// The cuts since enough bytes came.
+    /// The number of cuts in a row with too few bytes between them.
     cuts: u32,
-    /// Where the bytes begin that came since the first of these cuts.
+    /// The position of the last cut.
     counted: u64,
 }
 

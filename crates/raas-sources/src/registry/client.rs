@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::ImageReference;
 use super::challenge::Challenge;
+use super::url::drops_tls;
 use crate::credentials::{Credentials, PasswordLogin};
 use crate::http;
 use raas_base::Secret;
@@ -44,7 +45,7 @@ impl Client {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    /// A manifest of the image's repository, its digest checked where it was asked for by one.
+    /// A manifest of the image's repository. If the reference is a digest, the digest is checked.
     pub fn manifest(&self, image: &ImageReference, reference: &Reference) -> Result<Manifest, Failure> {
         const ACCEPT: [&str; 4] = [
             media_type::OCI_INDEX,
@@ -134,9 +135,7 @@ impl Client {
                     .hint(LOGIN_HINT)),
             },
             Some(Challenge::Bearer { token_url, .. }) => {
-                // A registry that is spoken to over TLS must not have the password sent elsewhere without.
-                let insecure = token_url.starts_with("http://") && image.base_url().starts_with("https://");
-                let login = if insecure { None } else { login()? };
+                let login = if drops_tls(&image.base_url(), &token_url) { None } else { login()? };
                 if let Some(login) = &login {
                     self.note_issuer(image, &token_url, login);
                 }

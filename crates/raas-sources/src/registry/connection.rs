@@ -8,9 +8,9 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use raas_base::Say;
-use raas_http::http::Method;
+use raas_http::http::{HeaderMap, Method};
 use raas_http::{ClientIdentity, Response};
-use raas_types::RepositoryName;
+use raas_types::{Digest, RepositoryName};
 
 use super::authorization::{Asking, Authorization, Header, LoginSource};
 use super::hosts::{self, Hosts, Special};
@@ -18,7 +18,7 @@ use super::patience::{Patience, retry_after};
 use super::url::{host_of, same_origin};
 use crate::registry_error::{RegistryError, said};
 
-/// Whether a registry is asked with TLS.
+/// Whether raas speaks TLS with a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     /// With TLS, unless the registry is on this machine and there are no certificates for it, as other clients do.
@@ -29,7 +29,7 @@ pub enum Transport {
     Tls,
 }
 
-/// How a registry is asked.
+/// How raas connects to a registry, and logs in.
 #[derive(Debug, Clone)]
 pub struct RemoteOptions {
     /// Whether to use TLS.
@@ -65,7 +65,7 @@ impl Default for RemoteOptions {
     }
 }
 
-/// A server that is asked as registries are.
+/// A server that raas sends requests to, as to a registry.
 #[derive(Debug)]
 pub(crate) struct Connection {
     /// Scheme, host and port, without a slash at the end.
@@ -88,9 +88,11 @@ pub(crate) struct Document {
     /// The length that the head of the answer says.
     pub(crate) length: Option<u64>,
     pub(crate) bytes: Vec<u8>,
+    /// Whether the content is the one that the request names as known. Such an answer has no bytes.
+    pub(crate) is_known: bool,
 }
 
-/// What is asked for.
+/// A request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Request<'a> {
     pub(crate) method: &'a Method,
@@ -99,13 +101,15 @@ pub(crate) struct Request<'a> {
     pub(crate) accept: &'a str,
     /// The first byte that is wanted.
     pub(crate) offset: u64,
+    /// The digest of the content that need not be sent again.
+    pub(crate) known: Option<&'a Digest>,
     /// What messages call it.
     pub(crate) what: &'a str,
-    /// What is sent along.
+    /// The body of the request.
     pub(crate) payload: Option<Payload<'a>>,
 }
 
-/// What a request sends to the server.
+/// The body of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Payload<'a> {
     pub(crate) media_type: &'a str,
@@ -117,7 +121,7 @@ pub(crate) struct Payload<'a> {
 impl<'a> Request<'a> {
     /// A request for a whole document.
     pub(crate) fn get(path: &'a str, accept: &'a str, what: &'a str) -> Self {
-        Self { method: &Method::GET, path, accept, offset: 0, what, payload: None }
+        Self { method: &Method::GET, path, accept, offset: 0, known: None, what, payload: None }
     }
 
     /// A request that sends JSON, and gets JSON.
@@ -130,12 +134,12 @@ impl<'a> Request<'a> {
 /// The media type of the REST APIs.
 pub(crate) const JSON: &str = "application/json";
 
-/// Whether a request may be sent twice without another effect.
+/// Whether a request that is sent twice has the same effect as if it was sent once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Repeat {
-    /// It may.
+    /// It has the same effect.
     Safe,
-    /// It may not: it is sent again only if the server says that it did not take it.
+    /// It may have another effect: raas sends it again only if the server says that it did not accept it.
     Unsafe,
 }
 
@@ -145,6 +149,15 @@ pub(super) struct Failed {
     /// The pause that the registry asks for.
     pause: Option<Duration>,
     again: bool,
+}
+
+impl Failed {
+    /// The failure of an answer that may pass by itself.
+    pub(super) fn answered(error: RegistryError, headers: &HeaderMap) -> Self {
+        let pause = headers.get("retry-after").and_then(|value| value.to_str().ok());
+        let pause = pause.and_then(|text| retry_after(text, SystemTime::now()));
+        Self { error: Box::new(error), pause, again: true }
+    }
 }
 
 impl From<RegistryError> for Failed {
@@ -157,17 +170,18 @@ impl From<RegistryError> for Failed {
 /// The longest answer to a request that changes something.
 const MAX_ANSWER: u64 = 4 * 1024 * 1024;
 
-/// The longest body of an error that is read for its words.
+/// The longest body of an error that raas reads for the error's message.
 const MAX_ERROR: u64 = 64 * 1024;
 
 /// The most redirects in a row.
 const MAX_REDIRECTS: usize = 10;
 
 impl Connection {
-    /// A server that is not asked yet. `is_local` says whether it is this machine, and `repository` what a token is for.
+    /// A connection that sends no request yet. `is_local` says whether the server is this machine, and `repository` is
+    /// the repository that a token is for.
     ///
     /// # Errors
-    /// A variable of the environment names a proxy that is none.
+    /// A variable of the environment names an invalid proxy.
     pub(crate) fn new(
         host: &str,
         is_local: bool,
@@ -185,7 +199,8 @@ impl Connection {
             say,
         } = options;
         let special = Special { host: host.to_owned(), any_certificate, identity };
-        let hosts = Hosts::new(certificate_folders.unwrap_or_else(hosts::folders), patience, special)?;
+        let hosts =
+            Hosts::new(certificate_folders.unwrap_or_else(hosts::certificate_folders), patience, special)?;
         let plain = match transport {
             Transport::Usual => is_local && !hosts.has_certificates(host),
             Transport::Plain => true,
@@ -229,7 +244,7 @@ impl Connection {
     /// Sends a request that changes something on the server.
     ///
     /// # Errors
-    /// The server does not do it. What it lacks is an error too.
+    /// The server does not make the change. A 404 is an error too.
     pub(crate) fn change(&self, request: &Request<'_>, repeat: Repeat) -> Result<Document, RegistryError> {
         let done = self.retry(|| {
             self.attempt(request, MAX_ANSWER).map_err(|failed| {
@@ -272,8 +287,19 @@ impl Connection {
         }
         let limit = if status < 300 { most } else { MAX_ERROR };
         let bytes = if is_head { Vec::new() } else { self.bytes(response, request, limit, status)? };
+        // Only a registry that was told what is known may say that nothing else is there.
+        let is_known = status == 304 && request.known.is_some();
         match status {
-            200..=299 => Ok(Some(Document { media_type, digest, location, links, length, bytes })),
+            200..=299 => Ok(Some(Document { media_type, digest, location, links, length, bytes, is_known })),
+            304 if is_known => Ok(Some(Document {
+                media_type,
+                digest,
+                location,
+                links,
+                length,
+                bytes: Vec::new(),
+                is_known,
+            })),
             404 => Ok(None),
             401 | 403 => Err(self.authorization.error(request.what, &bytes).into()),
             _ => Err(self.status(request, status, &bytes).into()),
@@ -291,7 +317,7 @@ impl Connection {
         let mut bytes = Vec::new();
         let read = response.into_body().take(limit + 1).read_to_end(&mut bytes);
         if status >= 300 {
-            // The words of an error are worth nothing more than a try.
+            // The body only adds words to an error: a part of it, or none, is good enough.
             bytes.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
             return Ok(bytes);
         }
@@ -340,8 +366,8 @@ impl Connection {
         }
     }
 
-    /// Sends a request once, with the login that the registry asks for, and follows redirects. The answer has any status,
-    /// but none that may pass by itself.
+    /// Sends a request once, with the login that the registry asks for, and follows redirects. An answer that may be
+    /// different a moment later, such as a 503, is an error; every other status is returned.
     pub(super) fn send(&self, request: &Request<'_>) -> Result<Response, Failed> {
         let asking = Asking { hosts: &self.hosts, base: &self.base, say: &self.say };
         let mut header = self.authorization.current(&asking)?;
@@ -360,13 +386,11 @@ impl Connection {
             // A signed URL that is rejected may have been signed too long ago: the next attempt gets another one.
             let stale = elsewhere.is_some() && matches!(status, 401 | 403 | 404);
             if stale || matches!(status, 408 | 429 | 500 | 502 | 503 | 504) {
-                let pause =
-                    response.header("retry-after").and_then(|text| retry_after(text, SystemTime::now()));
-                let host = host.to_owned();
+                let (host, headers) = (host.to_owned(), response.headers().clone());
                 let body = self.bytes(response, request, MAX_ERROR, status)?;
                 let what = request.what.to_owned();
                 let error = RegistryError::Status { what, host, status, said: said(&body) };
-                return Err(Failed { error: Box::new(error), pause, again: true });
+                return Err(Failed::answered(error, &headers));
             }
             return Ok(response);
         }
@@ -385,6 +409,10 @@ impl Connection {
             if request.offset > 0 {
                 builder = builder.header("range", &format!("bytes={}-", request.offset));
             }
+            if let Some(known) = request.known {
+                // Registries use the digest as the tag of an entity.
+                builder = builder.header("if-none-match", &format!("\"{known}\""));
+            }
             if let Some(header) = header {
                 builder = builder.header("authorization", header.expose());
             }
@@ -402,7 +430,7 @@ impl Connection {
                 if request.payload.is_some() {
                     return Err(self.content(request, "raas sends no content to another host".into()));
                 }
-                // From here on, also if a later redirect leads back.
+                // No login from here on, even if a later redirect leads back to the registry.
                 header = None;
                 elsewhere = Some(host_of(&url));
             }

@@ -34,10 +34,10 @@ pub(super) struct Special {
     pub(super) identity: Option<Arc<ClientIdentity>>,
 }
 
-/// The folders with a folder for each host, the first of which counts for a host.
+/// The folders that may have a folder for a host. For each host, the first of them that has one counts.
 ///
 /// Source: containers-certs.d(5).
-pub(super) fn folders() -> Vec<PathBuf> {
+pub fn certificate_folders() -> Vec<PathBuf> {
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
     let mut folders: Vec<PathBuf> =
         home.into_iter().map(|home| home.join(".config/containers/certs.d")).collect();

@@ -81,7 +81,7 @@ impl Remote {
         });
         match is_there {
             Ok(is_there) => Ok(is_there.then_some(found)),
-            // Registries without this list answer many things: only the answer 404 is one of the specification.
+            // Registries without this list answer with various errors. The specification has only the 404.
             Err(RegistryError::Status { status: 400..=405 | 501, .. } | RegistryError::Content { .. })
                 if found.is_empty() =>
             {
@@ -113,7 +113,7 @@ impl Remote {
                 return Err(self.connection.content(&request, "a page of it is not there".into()));
             };
             let now = take(&page, &request)?;
-            // A last page may be empty, after one that was just full. More of them in a row lead nowhere.
+            // The last page may be empty, if the page before was just full. Several empty pages in a row are an error.
             empty = if now == entries { empty + 1 } else { 0 };
             entries = now;
             if entries > MAX_ENTRIES || seen.len() > MAX_PAGES {

@@ -1,4 +1,4 @@
-//! How long and how often a registry is asked.
+//! How long raas waits for a registry, and how often it sends a request.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,13 +9,14 @@ pub struct Patience {
     pub attempts: u32,
     /// The pause after the first failure. Each further pause is twice as long.
     pub pause: Duration,
-    /// The longest pause that a registry may ask for. A registry that asks for more is not waited for.
+    /// The longest pause that a registry may ask for. If it asks for more, the request fails.
     pub longest: Duration,
     /// How long an answer may take to begin.
     pub answer: Duration,
     /// How long a body may be silent.
     pub silence: Duration,
-    /// How many bytes of a blob must come between two cuts. A blob that is cut `attempts` times with less fails.
+    /// How many bytes of a blob must come between two cuts. After `attempts` cuts with fewer bytes between them, the
+    /// transfer fails.
     pub progress: u64,
 }
 

@@ -103,10 +103,11 @@ impl Registries {
         Ok(registries)
     }
 
-    /// The places of a repository, the mirrors first and its own location last. `None` if no file says anything about it.
+    /// The locations of a repository, the mirrors first and its own location last. `None` if no file says anything
+    /// about it.
     ///
     /// # Errors
-    /// The registry is blocked, or a location is none.
+    /// The registry is blocked, or a location is invalid.
     pub(super) fn endpoints(
         &self,
         address: &RegistryAddress,

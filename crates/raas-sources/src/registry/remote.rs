@@ -20,10 +20,10 @@ pub(super) const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, */*;q=0.1";
 
 impl Remote {
-    /// A repository, which is not asked yet.
+    /// A repository. This sends no request.
     ///
     /// # Errors
-    /// A variable of the environment names a proxy that is none.
+    /// A variable of the environment names an invalid proxy.
     pub fn open(address: &RegistryAddress, options: RemoteOptions) -> Result<Self, RegistryError> {
         let name = address.name.clone();
         let connection = Connection::new(&address.host, address.is_local(), &name, options)?;
@@ -45,7 +45,7 @@ impl Remote {
         self.connection.requests()
     }
 
-    /// What messages call the content of this digest.
+    /// The name of the content with this digest in messages.
     pub(super) fn called(&self, digest: &Digest) -> String {
         format!("{}/{}@{digest}", self.host(), self.name)
     }
@@ -54,38 +54,31 @@ impl Remote {
     pub(super) fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, RegistryError> {
         let what = self.called(digest);
         let path = format!("/v2/{}/blobs/{digest}", self.name);
-        let request = Request {
-            method: &Method::HEAD,
-            path: &path,
-            accept: "*/*",
-            offset: 0,
-            what: &what,
-            payload: None,
-        };
+        let request = Request { method: &Method::HEAD, ..Request::get(&path, "*/*", &what) };
         Ok(self.connection.read(&request, 0)?.and_then(|document| document.length))
     }
 
     /// The digest that a tag has now; `None` if the registry does not have the tag. The registry is asked with HEAD, or
-    /// with GET if its answer has no digest.
+    /// with GET if its answer has no digest. A registry that understands conditions is not made to read or send what is
+    /// `known`, the digest that the tag had.
     ///
     /// # Errors
     /// There is no good answer after all attempts.
-    pub fn digest_of(&self, tag: &Tag) -> Result<Option<Digest>, RegistryError> {
+    pub fn digest_of(&self, tag: &Tag, known: Option<&Digest>) -> Result<Option<Digest>, RegistryError> {
         let what = format!("{}/{}:{tag}", self.host(), self.name);
         let path = format!("/v2/{}/manifests/{tag}", self.name);
-        let request = Request {
-            method: &Method::HEAD,
-            path: &path,
-            accept: MANIFESTS,
-            offset: 0,
-            what: &what,
-            payload: None,
-        };
+        let request = Request { method: &Method::HEAD, known, ..Request::get(&path, MANIFESTS, &what) };
         let Some(head) = self.connection.read(&request, 0)? else { return Ok(None) };
+        if head.is_known {
+            return Ok(known.copied());
+        }
         if let Some(digest) = head.digest.and_then(|digest| digest.parse().ok()) {
             return Ok(Some(digest));
         }
         let whole = self.connection.read(&Request { method: &Method::GET, ..request }, Manifest::MAX_SIZE)?;
-        Ok(whole.map(|whole| Digest::of(&whole.bytes)))
+        Ok(whole.and_then(|whole| match whole.is_known {
+            true => known.copied(),
+            false => Some(Digest::of(&whole.bytes)),
+        }))
     }
 }

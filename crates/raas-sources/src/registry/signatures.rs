@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use raas_base::failure::Failure;
 use raas_base::parallel;
-use raas_types::{AtomicSignature, Digest};
+use raas_types::{AtomicSignature, Digest, null_as_default};
 use serde::Deserialize;
 
 use super::connection::{JSON, Request};
@@ -22,13 +22,13 @@ const AT_ONCE: usize = 16;
 
 #[derive(Deserialize)]
 struct List {
-    #[serde(default)]
-    signatures: Vec<Listed>,
+    #[serde(default, deserialize_with = "null_as_default")]
+    signatures: Vec<ListedSignature>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Listed {
+struct ListedSignature {
     schema_version: u64,
     #[serde(rename = "type")]
     kind: String,

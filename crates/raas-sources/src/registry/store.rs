@@ -97,7 +97,7 @@ impl RemoteStore {
         state.manifests.insert(digest, Some(stored));
     }
 
-    /// The meaning of a manifest in the store; `None` if it is none.
+    /// A parsed manifest of the store; `None` if its content is no manifest.
     pub(super) fn parsed(&self, digest: &Digest) -> Option<Manifest> {
         let state = self.lock();
         let stored = state.manifests.get(digest)?.as_ref()?;
@@ -124,7 +124,7 @@ impl RemoteStore {
         let what = self.remote.called(&config.digest);
         let path = format!("/v2/{}/blobs/{}", self.remote.name(), config.digest);
         let request = Request::get(&path, "*/*", &what);
-        // A missing config is an error when the image is read, or the bucket has it.
+        // If the config is missing, reading the image fails later, unless the bucket has the config.
         if let Some(document) = self.remote.connection.read(&request, config.size)? {
             let content = Content::memory(&what, &document.bytes);
             let mut state = self.lock();

@@ -15,8 +15,13 @@ pub(super) fn host_of(url: &str) -> String {
 }
 
 /// Whether a URL is one of https.
-pub(super) fn is_https(url: &str) -> bool {
+fn is_https(url: &str) -> bool {
     url.get(..8).is_some_and(|begin| begin.eq_ignore_ascii_case("https://"))
+}
+
+/// Whether a registry with TLS names a token server without TLS. Such a token server gets no password.
+pub(super) fn drops_tls(registry: &str, token_server: &str) -> bool {
+    is_https(registry) && !is_https(token_server)
 }
 
 /// Whether two URLs have the same scheme, host and port, so that the one may see the login of the other.
@@ -24,7 +29,7 @@ pub(super) fn same_origin(one: &str, other: &str) -> bool {
     is_https(one) == is_https(other) && host_of(one).eq_ignore_ascii_case(&host_of(other))
 }
 
-/// A URL as people may see it: a query may be the signature of a bucket.
+/// A URL as people may see it, without its query: that may be the signature of a presigned URL.
 pub(super) fn shown(url: &str) -> String {
     redact::url(url)
 }
@@ -95,6 +100,19 @@ mod tests {
         for (link, expected) in table {
             let found = next_page("/v2/a/tags/list?n=2", [link].into_iter());
             assert_eq!(found.as_deref(), expected, "{link}");
+        }
+    }
+
+    #[test]
+    fn a_token_server_without_tls_gets_no_password_of_a_registry_with_tls() {
+        for (registry, token_server, drops) in [
+            ("https://r.example.com", "http://auth.example.com/token", true),
+            ("https://r.example.com", "HTTP://r.example.com/token", true),
+            ("https://r.example.com", "auth.example.com/token", true),
+            ("HTTPS://r.example.com", "https://auth.example.com/token", false),
+            ("http://127.0.0.1:5000", "http://127.0.0.1:5001/token", false),
+        ] {
+            assert_eq!(drops_tls(registry, token_server), drops, "{registry} {token_server}");
         }
     }
 

@@ -1,8 +1,12 @@
 //! Which manifests are read, and how often they are asked for.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
 use raas_image::Limits;
 use raas_sources::registry::{ReadOptions, RegistryError, Remote, WantedImages, read_images};
-use raas_testkit::http::{End, Reply};
+use raas_testkit::http::{End, Reply, Server};
 use raas_testkit::oci::{Layout, descriptor};
 use raas_testkit::registry::{Registry, error};
 use raas_types::{Digest, media_type};
@@ -128,6 +132,41 @@ fn chosen_platforms_leave_the_others_in_the_registry() {
 }
 
 #[test]
+fn a_known_digest_is_compared_by_the_registry() {
+    let mut one = one_image();
+    let newer = one.layout.simple_image("newer");
+    one.registry.fill(&one.layout);
+    let (old, tag) = (one.image.digest, "1.0".parse().unwrap());
+    let remote = open(&one.registry, options());
+    let ask = |known: Option<&Digest>| remote.digest_of(&tag, known).map_err(|error| error.to_string());
+    let statuses = Arc::new(Mutex::new(Vec::new()));
+    // Some registries say no digest in the answer to HEAD.
+    for says_digest in [true, false] {
+        let log = statuses.clone();
+        one.registry.change(move |asked, _, mut reply| {
+            if asked.method == "HEAD" && !says_digest {
+                reply = Reply::new(200, "");
+            }
+            log.lock().unwrap().push(reply.status);
+            reply
+        });
+        let asked = |known: Option<&Digest>| {
+            let digest = ask(known).unwrap().unwrap();
+            (digest, std::mem::take(&mut *statuses.lock().unwrap()))
+        };
+        let of = |with: &[u16], without: &[u16]| if says_digest { with.to_vec() } else { without.to_vec() };
+        one.registry.tag("1.0", &old);
+        assert_eq!(asked(Some(&old)), (old, of(&[304], &[200, 304])));
+        assert_eq!(asked(None), (old, of(&[200], &[200, 200])));
+        one.registry.tag("1.0", &newer.digest);
+        assert_eq!(asked(Some(&old)), (newer.digest, of(&[200], &[200, 200])));
+    }
+    // Nobody has asked for this.
+    one.registry.change(|_, _, _| Reply::new(304, ""));
+    assert!(ask(None).unwrap_err().contains("answers 304"));
+}
+
+#[test]
 fn a_tag_that_moves_meanwhile_changes_nothing() {
     let mut one = one_image();
     let newer = one.layout.simple_image("newer");
@@ -193,6 +232,35 @@ fn answers_that_pass_are_waited_for() {
     let failure = failure(&one.registry, &tag("1.0"));
     assert!(failure.contains("answers 503: it says UNAVAILABLE, scripted"), "{failure}");
     assert_eq!(one.registry.take_log().len(), 4);
+}
+
+#[test]
+fn a_pause_that_the_registry_or_its_token_server_asks_for_is_kept() {
+    let one = one_image();
+    one.registry.change(|_, number, reply| match number {
+        1 => error(429, "TOOMANYREQUESTS").with("Retry-After", "1"),
+        _ => reply,
+    });
+    let begun = Instant::now();
+    let remote = open(&one.registry, options());
+    remote.tags().unwrap();
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert_eq!(remote.requests(), 2);
+
+    let one = one_image();
+    let busy = AtomicBool::new(true);
+    let server = Server::scripted(move |_| match busy.swap(false, Ordering::SeqCst) {
+        true => error(503, "UNAVAILABLE").with("Retry-After", "1"),
+        false => Reply::new(200, r#"{"token":"t"}"#),
+    });
+    let challenge = format!("Bearer realm=\"{}\"", server.url("/token"));
+    one.registry.change(move |asked, _, reply| match asked.headers.contains_key("authorization") {
+        true => reply,
+        false => error(401, "UNAUTHORIZED").with("WWW-Authenticate", &challenge),
+    });
+    let begun = Instant::now();
+    open(&one.registry, options()).tags().unwrap();
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use raas_sources::registry::{Login, LoginSource, PasswordLogin, RemoteOptions, W
 use raas_testkit::http::{Asked, Reply, Server};
 use raas_testkit::registry::error;
 
-use crate::support::{Lines, OneImage, bytes, failure, one_image, options, read_with, tag};
+use crate::support::{Lines, OneImage, bytes, failure, one_image, open, options, read_with, tag};
 
 /// `user:hunter2`
 const BASIC: &str = "Basic dXNlcjpodW50ZXIy";
@@ -100,6 +100,29 @@ fn a_token_that_is_over_is_replaced_in_the_middle() {
     let set = read_with(&one.registry, &WantedImages::All, options()).unwrap();
     assert_eq!(bytes(&set, &one.layer.digest).unwrap().len() as u64, one.layer.size);
     assert_eq!(seen.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn a_token_at_its_end_is_replaced_before_it_is_used() {
+    for (lifetime, tokens) in [(1, 3), (300, 1)] {
+        let one = one_image();
+        let number = Arc::new(AtomicUsize::new(0));
+        let count = number.clone();
+        let server = Server::scripted(move |_| {
+            let number = count.fetch_add(1, Ordering::SeqCst) + 1;
+            Reply::new(200, format!(r#"{{"token":"token-{number}","expires_in":{lifetime}}}"#))
+        });
+        let challenge = format!("Bearer realm=\"{}\"", server.url("/token"));
+        one.registry.change(move |asked, _, reply| match asked.headers.contains_key("authorization") {
+            true => reply,
+            false => error(401, "UNAUTHORIZED").with("WWW-Authenticate", &challenge),
+        });
+        let remote = open(&one.registry, options());
+        (0..3).for_each(|_| drop(remote.tags().unwrap()));
+        assert_eq!(number.load(Ordering::SeqCst), tokens, "{lifetime}");
+        // The first request, which has no token, is the only one that is turned away.
+        assert_eq!(one.registry.take_log().len(), 4);
+    }
 }
 
 #[test]

@@ -42,6 +42,7 @@ pub type Permission = (String, String, String);
 struct State {
     schemas: Schemas,
     namespaces: BTreeSet<String>,
+    deleted_namespaces: BTreeSet<String>,
     objects: BTreeMap<String, Stored>,
     version: u64,
     groups: BTreeSet<String>,
@@ -84,6 +85,7 @@ impl Cluster {
         let state = Arc::new(Mutex::new(State {
             schemas: Schemas::recorded(),
             namespaces: BTreeSet::from(["mydomain".to_owned()]),
+            deleted_namespaces: BTreeSet::new(),
             objects: BTreeMap::new(),
             version: 100,
             groups: common.iter().chain(more).map(|group| (*group).to_owned()).collect(),
@@ -175,6 +177,11 @@ impl Cluster {
     /// Whether a namespace is there.
     pub fn has_namespace(&self, name: &str) -> bool {
         locked(&self.state).namespaces.contains(name)
+    }
+
+    /// Begins to delete a namespace, whose objects are still there.
+    pub fn delete_namespace(&self, name: &str) {
+        locked(&self.state).deleted_namespaces.insert(name.to_owned());
     }
 
     /// All requests so far that change something: method and target.
@@ -337,7 +344,11 @@ impl State {
     fn permits(&self, target: &Target<'_>, verb: &str) -> bool {
         let resource =
             target.sub.map_or(target.resource.to_owned(), |sub| format!("{}/{sub}", target.resource));
-        let permission = (target.group.to_owned(), resource.clone(), verb.to_owned());
+        self.permits_on(target.group, resource, verb)
+    }
+
+    fn permits_on(&self, group: &str, resource: String, verb: &str) -> bool {
+        let permission = (group.to_owned(), resource.clone(), verb.to_owned());
         !self.forbidden.contains(&(verb.to_owned(), resource))
             && self.granted.as_ref().is_none_or(|granted| granted.contains(&permission))
     }
@@ -354,7 +365,13 @@ impl State {
         if asked.method == "GET" {
             let name = target.name.unwrap_or_default();
             return match self.namespaces.contains(name) {
-                true => json_reply(200, &json!({ "kind": "Namespace", "metadata": { "name": name } })),
+                true => {
+                    let mut metadata = json!({ "name": name });
+                    if self.deleted_namespaces.contains(name) {
+                        metadata["deletionTimestamp"] = "2026-11-28T17:43:36Z".into();
+                    }
+                    json_reply(200, &json!({ "kind": "Namespace", "metadata": metadata }))
+                }
                 // A user without the permission to read it does not learn whether it is there.
                 false => forbidden(target, "get"),
             };
@@ -403,15 +420,29 @@ impl State {
         if let Some(reply) = immutable(&existing, &body, target) {
             return reply;
         }
+        let names_host =
+            body["spec"].get("host").is_some() || body["spec"]["tls"].get("certificate").is_some();
+        if target.resource == "routes"
+            && existing.is_none()
+            && names_host
+            && !self.permits_on(target.group, "routes/custom-host".into(), "create")
+        {
+            return super::Exchange::recorded("11-route-host-forbidden").reply;
+        }
         let live = fields::of(&self.schemas, &stored.body);
         let mut causes = Vec::new();
-        for (other, _, owned) in stored.managers.iter().filter(|(other, ..)| other != manager) {
+        for (other, operation, owned) in stored.managers.iter().filter(|(other, ..)| other != manager) {
+            // An autoscaler changes the number of replicas alone, at a path of its own.
+            let scale = if other == "kube-controller-manager" { " with subresource \"scale\"" } else { "" };
+            let using =
+                if *operation == "Update" { format!(" using {}", body["apiVersion"]) } else { String::new() };
+            let words = format!("conflict with \"{other}\"{scale}{}", using.replace('"', ""));
             for field in owned
                 .keys()
                 .filter(|field| wanted.get(*field).is_some_and(|value| live.get(*field) != Some(value)))
             {
                 causes.push(json!({
-                    "reason": "FieldManagerConflict", "message": format!("conflict with \"{other}\""), "field": field,
+                    "reason": "FieldManagerConflict", "message": words, "field": field,
                 }));
             }
         }

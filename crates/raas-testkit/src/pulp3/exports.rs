@@ -25,6 +25,8 @@ pub struct Exports {
     pub failure: Option<String>,
     /// Whether tasks end well and name nothing that they made.
     pub names_nothing: bool,
+    /// Whether the user may not see the repository.
+    pub hidden: bool,
     /// Whether the user may not export.
     pub forbidden: bool,
     /// The requests that changed something, with their bodies.
@@ -53,14 +55,14 @@ impl Exports {
         if asked.method != "GET" {
             self.log.push((format!("{} {resource}", asked.method), body.clone()));
         }
+        let forbidden =
+            || json_reply(403, &json!({"detail": "You do not have permission to perform this action."}));
         match (asked.method.as_str(), resource) {
+            ("GET", "repositories/container/container/01a2231a/") if self.hidden => forbidden(),
             ("GET", "repositories/container/container/01a2231a/") => {
                 json_reply(200, &json!({"name": self.repository, "pulp_href": format!("{root}{resource}")}))
             }
-            ("POST", "exporters/core/pulp/") if self.forbidden => {
-                let detail = "You do not have permission to perform this action.";
-                json_reply(403, &json!({"detail": detail}))
-            }
+            ("POST", "exporters/core/pulp/") if self.forbidden => forbidden(),
             ("POST", "exporters/core/pulp/") => self.make(root, &body),
             ("POST", _) if resource == format!("{EXPORTER}exports/") => {
                 self.write();

@@ -125,6 +125,12 @@ impl Shared {
                 }
                 _ => self.state().answer_with_quirk(&request, body),
             };
+            let mut answer = answer;
+            if let (Some(What::Damage), "GetObject", Some(byte)) =
+                (&fault, request.operation, answer.body.first_mut())
+            {
+                *byte ^= 1;
+            }
             let head_only = request.operation.starts_with("Head");
             match fault {
                 Some(What::LoseAnswer) => return stream.shutdown(Shutdown::Both),
@@ -134,6 +140,7 @@ impl Shared {
                     self.take_time(by);
                     return stream.shutdown(Shutdown::Both);
                 }
+                Some(What::Unreadable) => Answer::xml("Unreadable", "").write(stream, head_only, now)?,
                 Some(What::Truncate) => {
                     let length = answer.body.len();
                     let mut answer = answer.with("Content-Length", length.to_string());
@@ -177,6 +184,11 @@ impl State {
         }
         if !self.buckets.contains_key(bucket) {
             return Answer::refuse(404, "NoSuchBucket");
+        }
+        let is_signed =
+            request.headers.contains_key("authorization") || request.query.contains_key("X-Amz-Signature");
+        if self.refuses_everybody && !is_signed && !self.buckets[bucket].settings.contains_key("policy") {
+            return Answer::refuse(403, "AccessDenied");
         }
         if let Some(refused) = wrong_checksum(request, &body) {
             return refused;

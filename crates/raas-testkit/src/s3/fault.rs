@@ -34,9 +34,11 @@ pub enum What {
     Reset,
     /// The answer's body ends in the middle.
     Truncate,
+    /// The service does the operation, and the answer's status is 200, but its body is no answer to the operation.
+    Unreadable,
     /// The service does the operation and sends no answer.
     LoseAnswer,
-    /// The service receives other bytes than the client sent.
+    /// The service receives other bytes than the client sent, or sends other bytes than it has.
     Damage,
     /// The answer takes this long.
     Slow(Duration),

@@ -109,13 +109,24 @@ impl CustomerKey {
         Self { created: now, expires, revoked: None, secrets, other: Map::new() }
     }
 
+    /// The secrets that have ended and that the key remembers. A server tells a machine with such a secret that it was
+    /// replaced. It would take a forgotten one for a guess.
+    const REMEMBERED: usize = 3;
+
     /// Adds a secret. The earlier ones stay valid until `until`, or until an earlier end that they have already.
-    /// Secrets that are not valid any longer are removed.
+    /// Of the secrets that are not valid any longer, the last ones are remembered.
     pub fn rotate(&mut self, hash: SecretHash, now: Utc, until: Utc) {
         for secret in &mut self.secrets {
             secret.until = Some(secret.until.map_or(until, |before| before.min(until)));
         }
-        self.secrets.retain(|secret| secret.until.is_none_or(|until| until > now));
+        let has_ended = |secret: &KeySecret| secret.until.is_some_and(|until| until <= now);
+        let ended = self.secrets.iter().filter(|secret| has_ended(secret)).count();
+        let mut forgotten = ended.saturating_sub(Self::REMEMBERED);
+        self.secrets.retain(|secret| {
+            let forget = forgotten > 0 && has_ended(secret);
+            forgotten -= usize::from(forget);
+            !forget
+        });
         self.secrets.push(KeySecret { hash, created: now, until: None, other: Map::new() });
     }
 
@@ -181,7 +192,24 @@ mod tests {
         key.rotate(SecretHash::of("c"), at(20), at(90));
         assert_eq!(key.secrets[0].until, Some(at(30)), "a second rotation makes no overlap longer");
         key.rotate(SecretHash::of("d"), at(40), at(40));
-        assert_eq!(key.secrets.len(), 1, "ended secrets are forgotten");
+        assert_eq!(
+            states(&key, 40),
+            [false, false, false, true],
+            "no overlap: all earlier secrets end at once"
+        );
+        assert_eq!(key.state_of(&key.secrets[2], at(41)), SecretState::Replaced(at(40)));
+    }
+
+    #[test]
+    fn a_key_remembers_only_the_last_secrets_that_have_ended() {
+        let mut key = CustomerKey::new(SecretHash::of("0"), at(0), None);
+        for n in 1..10 {
+            // Every other rotation has an overlap.
+            key.rotate(SecretHash::of(&n.to_string()), at(n), at(n + 5 * (n % 2)));
+        }
+        let hashes: Vec<_> = key.secrets.iter().map(|secret| secret.hash).collect();
+        let last = ["5", "6", "7", "8", "9"].map(SecretHash::of);
+        assert_eq!(hashes, last);
     }
 
     #[test]

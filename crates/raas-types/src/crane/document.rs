@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::{V1Extension, V2Extension};
-use crate::{Digest, ImageId, RepositoryName, Tag, VendorName, media_type};
+use crate::{Digest, ImageId, RepositoryName, Tag, VendorName, media_type, null_as_default};
 
 /// The `type` of every document.
 pub(super) const DOCUMENT_TYPE: &str = "pulp-docker-redirect";
@@ -91,6 +91,7 @@ pub enum DocumentError {
 /// the tags and the `raas` object: typed when a document is written, and text when it is read. Unknown keys are skipped
 /// without being built, so a document takes no more memory than what is known of it.
 #[derive(Serialize, Deserialize)]
+#[serde(bound(deserialize = "I: Deserialize<'de>, T: Deserialize<'de>, E: Deserialize<'de>"))]
 struct Raw<I, T, E> {
     #[serde(default)]
     r#type: Option<String>,
@@ -99,11 +100,11 @@ struct Raw<I, T, E> {
     #[serde(rename = "repo-registry-id")]
     name: RepositoryName,
     url: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_protected")]
     protected: bool,
-    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    #[serde(default = "none", deserialize_with = "there", skip_serializing_if = "Option::is_none")]
     images: Option<I>,
-    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    #[serde(default = "none", deserialize_with = "there", skip_serializing_if = "Option::is_none")]
     tags: Option<T>,
     #[serde(default, deserialize_with = "texts", skip_serializing_if = "Option::is_none")]
     schema2_data: Option<BTreeSet<String>>,
@@ -119,6 +120,16 @@ type RawText<'a> = Raw<&'a RawValue, &'a RawValue, &'a RawValue>;
 
 fn none<T>() -> Option<T> {
     None
+}
+
+/// Reads the text of a key that is there, `null` included.
+fn there<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// Nothing tells what a program means by `null`, so the repository is protected: nobody reads what should be hidden.
+fn null_as_protected<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(true))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -236,8 +247,8 @@ impl Document {
             return Err(missing("type").into());
         }
         Self::build(raw, |images, tags| {
-            let images: Vec<RawImage> = serde_json::from_str(images)?;
-            Ok((images.into_iter().map(|image| image.id).collect(), serde_json::from_str(tags)?))
+            let images: Vec<RawImage> = nullable(images)?;
+            Ok((images.into_iter().map(|image| image.id).collect(), nullable(tags)?))
         })
     }
 
@@ -248,14 +259,14 @@ impl Document {
         let mut left_out = Vec::new();
         let document = Self::build(raw, |listed, tagged| {
             let mut images = BTreeSet::new();
-            for entry in serde_json::from_str::<Vec<&RawValue>>(listed)? {
+            for entry in nullable::<Vec<&RawValue>>(listed)? {
                 match serde_json::from_str::<RawImage>(entry.get()) {
                     Ok(image) => drop(images.insert(image.id)),
                     Err(error) => left_out.push(format!("an entry of `images`: {error}")),
                 }
             }
             let mut tags = BTreeMap::new();
-            for (name, entry) in serde_json::from_str::<BTreeMap<String, &RawValue>>(tagged)? {
+            for (name, entry) in nullable::<BTreeMap<String, &RawValue>>(tagged)? {
                 let id = serde_json::from_str::<ImageId>(entry.get());
                 match (name.parse::<Tag>(), id) {
                     (Ok(tag), Ok(id)) if images.contains(&id) => drop(tags.insert(tag, id)),
@@ -364,6 +375,11 @@ fn extension<T: DeserializeOwned>(text: Option<&RawValue>) -> Result<Option<T>, 
     text.map(|text| serde_json::from_str(text.get())).transpose()
 }
 
+/// A list or map; `null` is an empty one.
+fn nullable<'a, T: Default + Deserialize<'a>>(text: &'a str) -> Result<T, serde_json::Error> {
+    null_as_default(&mut serde_json::Deserializer::from_str(text))
+}
+
 fn text<'a>(value: Option<&'a RawValue>, key: &'static str) -> Result<&'a str, serde_json::Error> {
     value.map(RawValue::get).ok_or_else(|| missing(key))
 }
@@ -467,6 +483,27 @@ mod tests {
         let (document, left_out) = Document::parse_as_crane(BRIEF.as_bytes()).unwrap();
         assert_eq!((document, left_out), (Document::parse(BRIEF.as_bytes()).unwrap(), Vec::new()));
         assert!(matches!(Document::parse_as_crane(br#"{"type":"x"}"#), Err(DocumentError::Type(_))));
+    }
+
+    #[test]
+    fn null_is_an_empty_list_or_map_and_protects() {
+        let v1 = r#"{"type": "pulp-docker-redirect", "version": 1, "repository": "a", "repo-registry-id": "a",
+            "url": "https://x/a/", "protected": null, "images": null, "tags": null, "raas": {"images": null}}"#;
+        let v4 = v1.replace("\"version\": 1", "\"version\": 4").replace(
+            "{\"images\": null}",
+            r#"{"tags": null, "manifests": null, "blobs": null, "published": null, "deprecated": null,
+                "signatures": null}"#,
+        );
+        for text in [v1, &v4, &v4.replace("{\"tags\": null", "null, \"x\": {\"tags\": null")] {
+            let document = Document::parse(text.as_bytes()).unwrap();
+            assert!(document.protected, "nobody reads what may have to be hidden");
+            let (of_crane, left_out) = Document::parse_as_crane(text.as_bytes()).unwrap();
+            assert_eq!((&of_crane, left_out.len()), (&document, 0));
+            assert_eq!(Document::parse(&document.to_bytes()).unwrap(), document);
+        }
+        assert!(
+            !Document::parse(v1.replace("null, \"images", "false, \"images").as_bytes()).unwrap().protected
+        );
     }
 
     #[test]

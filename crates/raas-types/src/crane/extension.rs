@@ -5,25 +5,28 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Deprecation, ImageFacts};
-use crate::{AtomicSignature, Digest, ImageId, Platform, Tag, Utc};
+use crate::{AtomicSignature, Digest, ImageId, Platform, Tag, Utc, null_as_default};
 
 /// What raas adds to a document of version 4.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct V2Extension {
     /// Each tag's manifest.
+    #[serde(deserialize_with = "null_as_default")]
     pub tags: BTreeMap<Tag, Digest>,
     /// When each tag began to lead to its manifest. A tag that an older raas published has no time.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub published: BTreeMap<Tag, Utc>,
     /// The deprecated tags.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub deprecated: BTreeMap<Tag, Deprecation>,
     /// Every manifest of the repository, tagged or not.
+    #[serde(deserialize_with = "null_as_default")]
     pub manifests: BTreeMap<Digest, ManifestEntry>,
     /// Every config and layer that a manifest names.
+    #[serde(deserialize_with = "null_as_default")]
     pub blobs: BTreeMap<Digest, BlobEntry>,
     /// The atomic signatures of manifests.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub signatures: BTreeMap<Digest, Vec<AtomicSignature>>,
 }
 
@@ -90,6 +93,7 @@ pub struct BlobEntry {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct V1Extension {
     /// For each image, the other identities of its layer.
+    #[serde(deserialize_with = "null_as_default")]
     pub images: BTreeMap<ImageId, V1ImageEntry>,
 }
 

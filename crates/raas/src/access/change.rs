@@ -1,17 +1,21 @@
 //! Changing a customer: one publication, and what follows from it.
 
+use std::time::Instant;
+
 use raas_base::Say;
 use raas_base::failure::{Failure, Kind};
-use raas_publish::access;
+use raas_publish::access::{self, Damaged};
 use raas_publish::home::Home;
 use raas_publish::publication::Done;
 use raas_types::VendorName;
 use raas_types::access::{Customer, CustomerName, KeyName};
 use serde::Serialize;
 
+use super::lookup::unknown_customer;
 use crate::config::Config;
 use crate::follow_up::FollowUp;
 use crate::output;
+use crate::report::Published;
 use crate::storage::OpenRegistry;
 
 /// A change of one customer.
@@ -22,22 +26,20 @@ pub(crate) struct Change<'a> {
     pub(crate) customer: &'a CustomerName,
     /// `--nocommit`
     pub(crate) no_backup: bool,
-    /// Whether standard output has something else than a report.
-    pub(crate) quiet: bool,
 }
 
 /// The result for scripts.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct ChangeReport {
+    #[cfg_attr(test, schemars(with = "String"))]
+    vendor: VendorName,
+    #[cfg_attr(test, schemars(with = "String"))]
+    customer: CustomerName,
     /// What was done, in a sentence.
     pub(crate) what: String,
-    pub(crate) commit: String,
-    /// Whether the command made the commit.
-    pub(crate) changed: bool,
-    /// Whether a server serves the commit.
-    pub(crate) served: bool,
-    /// Whether the configuration repository has the backup.
-    pub(crate) backed_up: bool,
+    #[serde(flatten)]
+    pub(crate) published: Published,
 }
 
 impl Change<'_> {
@@ -51,13 +53,23 @@ impl Change<'_> {
         edit: impl FnOnce(Option<Customer>) -> Result<(Customer, String), Failure>,
         published: impl FnOnce(),
     ) -> Result<ChangeReport, Failure> {
-        let Self { home, config, no_backup, quiet, .. } = *self;
+        self.run_with(Damaged::Refuse, edit, published)
+    }
+
+    /// As [`run`](Self::run). `damaged` says what to do if the customer's own file is damaged.
+    pub(crate) fn run_with(
+        &self,
+        damaged: Damaged,
+        edit: impl FnOnce(Option<Customer>) -> Result<(Customer, String), Failure>,
+        published: impl FnOnce(),
+    ) -> Result<ChangeReport, Failure> {
+        let Self { home, config, no_backup, .. } = *self;
         let vendor = home.existing(self.vendor)?;
-        let say = if quiet { Say::nothing() } else { Say::new(output::error) };
+        let say = Say::new(output::note);
         let open = OpenRegistry::open(&vendor, config, say.clone())?;
         let registry = open.registry();
         let mut what = String::new();
-        let done = access::change_customer(&registry, self.customer, |before| {
+        let done = access::change_customer(&registry, self.customer, damaged, |before| {
             let (customer, subject) = edit(before)?;
             what.clone_from(&subject);
             Ok((customer, subject))
@@ -65,20 +77,21 @@ impl Change<'_> {
         published();
         let follow_up =
             FollowUp { home, config, registry, name: None, no_backup, say: &|line| say.line(line) };
-        ChangeReport::after(&done, what, &follow_up)
+        self.report(&done, what, &follow_up)
     }
 
-    /// Removes the customer, if `check` lets it go, and waits until servers serve that.
+    /// Removes the customer, if `check` lets it go, and waits until servers serve that. `check` gets no customer if the file is
+    /// damaged.
     ///
     /// # Errors
     /// There is no such customer, `check` refuses, or publishing fails.
     pub(crate) fn remove(
         &self,
-        check: impl FnOnce(&Customer) -> Result<(), Failure>,
+        check: impl FnOnce(Option<&Customer>) -> Result<(), Failure>,
     ) -> Result<ChangeReport, Failure> {
-        let Self { home, config, no_backup, quiet, .. } = *self;
+        let Self { home, config, no_backup, .. } = *self;
         let vendor = home.existing(self.vendor)?;
-        let say = if quiet { Say::nothing() } else { Say::new(output::error) };
+        let say = Say::new(output::note);
         let open = OpenRegistry::open(&vendor, config, say.clone())?;
         let registry = open.registry();
         let what = format!("Remove customer {}", self.customer);
@@ -89,7 +102,23 @@ impl Change<'_> {
         let done = done.ok_or_else(|| self.unknown())?;
         let follow_up =
             FollowUp { home, config, registry, name: None, no_backup, say: &|line| say.line(line) };
-        ChangeReport::after(&done, what, &follow_up)
+        self.report(&done, what, &follow_up)
+    }
+
+    /// Waits until servers serve the publication, and backs it up.
+    fn report(&self, done: &Done, what: String, follow_up: &FollowUp<'_>) -> Result<ChangeReport, Failure> {
+        let published = Instant::now();
+        let followed = follow_up.run(&done.commit)?;
+        if let Some(doubt) = followed.doubt(published) {
+            output::note(&format!("Note: {doubt}"));
+        }
+        let published = Published {
+            commit: done.commit.to_string(),
+            changed: done.changed,
+            served: followed.is_served(),
+            backed_up: followed.backed_up,
+        };
+        Ok(ChangeReport { vendor: self.vendor.clone(), customer: self.customer.clone(), what, published })
     }
 
     /// The customer, who must exist.
@@ -98,9 +127,7 @@ impl Change<'_> {
     }
 
     fn unknown(&self) -> Failure {
-        let Self { vendor, customer, .. } = *self;
-        Failure::new(Kind::Usage, format!("{vendor} has no customer {customer}"))
-            .hint(format!("run `raas access list {vendor}` to see the customers"))
+        unknown_customer(self.vendor, self.customer)
     }
 
     /// The keys that a command means: the named one, or the only one.
@@ -125,25 +152,12 @@ impl Change<'_> {
 }
 
 impl ChangeReport {
-    /// Waits until servers serve the publication, and backs it up.
-    fn after(done: &Done, what: String, follow_up: &FollowUp<'_>) -> Result<Self, Failure> {
-        let followed = follow_up.run(&done.commit)?;
-        Ok(Self {
-            what,
-            commit: done.commit.to_string(),
-            changed: done.changed,
-            served: !followed.servers.is_empty(),
-            backed_up: followed.backed_up,
-        })
-    }
-
     /// Prints the result.
     pub(crate) fn print(&self, json: bool) {
         if json {
             return output::json(self);
         }
         output::line(&self.what);
-        let published = if self.changed { "Published" } else { "Nothing changed: it is published already," };
-        output::line(&format!("{published} as commit {}", &self.commit[..12]));
+        output::line(&self.published.line());
     }
 }

@@ -7,6 +7,7 @@ use raas_base::Secret;
 use raas_base::failure::{Failure, Kind};
 use raas_types::access::{CustomerName, KeyName};
 use raas_types::{Utc, VendorName};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::output;
@@ -37,6 +38,25 @@ pub(crate) struct Credential<'a> {
     pub(crate) hosts: &'a [String],
 }
 
+/// The credential as one JSON object. The password is here and nowhere else.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct CredentialReport<'a> {
+    #[cfg_attr(test, schemars(with = "String"))]
+    vendor: &'a VendorName,
+    #[cfg_attr(test, schemars(with = "String"))]
+    customer: &'a CustomerName,
+    #[cfg_attr(test, schemars(with = "String"))]
+    key: &'a KeyName,
+    username: &'a str,
+    password: &'a str,
+    /// `null` if the key never expires.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    expires: Option<Utc>,
+    /// The hosts that the customer pulls from, as far as they are known.
+    registry_hosts: &'a [String],
+}
+
 impl CredentialFormat {
     /// Checks that the hosts are known if the format needs them.
     ///
@@ -61,17 +81,17 @@ impl Credential<'_> {
             }
             CredentialFormat::DockerConfig | CredentialFormat::Podman => output::json(&self.auths()),
             CredentialFormat::K8sSecret => output::line(self.k8s_secret().trim_end()),
-            CredentialFormat::Json => output::json(&json!({
-                "vendor": self.vendor,
-                "customer": self.customer,
-                "key": self.key,
-                "username": self.customer,
-                "password": self.secret.expose(),
-                "expires": self.expires.map(|at| at.to_string()),
-                "hosts": self.hosts,
-            })),
+            CredentialFormat::Json => output::json(&CredentialReport {
+                vendor: self.vendor,
+                customer: self.customer,
+                key: self.key,
+                username: self.customer.as_str(),
+                password: self.secret.expose(),
+                expires: self.expires,
+                registry_hosts: self.hosts,
+            }),
         }
-        output::error("The password is shown only once: raas keeps no more than its hash");
+        output::note("The password is shown only once: raas keeps no more than its hash");
     }
 
     /// Source: docker's `config.json`, and containers-auth.json(5).

@@ -42,8 +42,8 @@ fn unmatched<'a>(
         let (mut is_granted, mut public) = (false, None);
         for (name, paths) in documents.iter().filter(|(name, _)| pattern.matches(name)) {
             for path in paths {
-                let document = Document::parse(&fs::read(root.join(path))?);
-                is_granted |= document.is_ok_and(|document| document.protected);
+                let document = Document::parse(&fs::read(root.join(path))?).map_err(io::Error::other)?;
+                is_granted |= document.protected;
             }
             if is_granted {
                 break;

@@ -3,7 +3,7 @@ use std::time::Duration;
 use raas_types::ObjectKey;
 
 use super::*;
-use crate::config::ConfigRequest;
+use crate::config::{ConfigRequest, NeededSections};
 use raas_base::Say;
 use raas_git::Repository;
 use raas_publish::home::{Home, Vendor};
@@ -52,9 +52,9 @@ impl Setup {
             git_timeout: Duration::from_secs(60),
             ..ConfigRequest::default()
         };
-        let config = Config::load(&asked, &|| Ok(home.clone())).unwrap();
+        let config = Config::load(&asked, &|| Ok(home.clone()), NeededSections::All).unwrap();
         let vendor = home.vendor(&"acme".parse().unwrap());
-        vendor.create().unwrap();
+        vendor.create(&raas_base::Say::nothing()).unwrap();
         Operator { vendor, config }
     }
 

@@ -8,11 +8,15 @@ use crate::generated;
 const HEAD: &str = "\
 # The command line
 
-This page is generated from the definition of the command line, which `raas --help` and `raas COMMAND --help` print
-too. `ISV` stands for the vendor; the name comes from the tool that raas replaces. `IMAGE` stands for a repository.
+For everybody who runs raas: every command, with its options and an example. This page is generated from the definition of
+the command line, which `raas --help` and `raas COMMAND --help` print too. `ISV` stands for the vendor; the name comes from
+the tool that raas replaces. `IMAGE` stands for a repository.
 
 Results go to standard output, and everything else to standard error. You may leave out arguments in brackets. If an
 option has an environment variable, and you do not give the option, raas takes its value from the variable.
+
+With `--json`, results and failures are JSON: [json/README.md](json/README.md) has the names and the schemas. `raas
+completions` prints completions for a shell, and `raas man` prints these texts as manual pages.
 ";
 
 #[test]
@@ -91,7 +95,7 @@ fn section(command: &Command, text: &mut String) {
     help.split("\n\n").for_each(|paragraph| text.push_str(&format!("\n{}\n", sentence(paragraph))));
     let usage = command.clone().render_usage().to_string();
     let usage: Vec<&str> = usage.lines().map(|line| line.trim_start_matches("Usage:").trim()).collect();
-    text.push_str(&format!("\n```\n{}\n```\n", usage.join("\n")));
+    text.push_str(&format!("\n```text\n{}\n```\n", usage.join("\n")));
     let mut heading = "";
     let mut all: Vec<&Arg> = arguments(command).collect();
     // As in `--help`: arguments and options first, then the groups with headings.
@@ -110,7 +114,7 @@ fn section(command: &Command, text: &mut String) {
     if let Some(example) = command.get_after_long_help() {
         let example = example.to_string();
         let lines: Vec<&str> = example.lines().skip(1).map(str::trim).collect();
-        text.push_str(&format!("\nExample:\n\n```\n{}\n```\n", lines.join("\n")));
+        text.push_str(&format!("\nExample:\n\n```sh\n{}\n```\n", lines.join("\n")));
     }
 }
 

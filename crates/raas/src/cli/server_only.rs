@@ -5,13 +5,14 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{healthcheck, serve};
-use crate::config::{Config, ConfigRequest};
+use crate::commands::{healthcheck, serve, version};
+use crate::config::{Config, ConfigRequest, NeededSections};
 use crate::fleet::Reload;
 use crate::output;
 use crate::storage::say_on_stderr;
 use raas_base::failure::{Failure, Kind};
 use raas_base::interrupt;
+use raas_types::RepositoryName;
 
 /// Serve the registries of vendors
 ///
@@ -41,11 +42,12 @@ struct Globals {
 enum Command {
     Serve(Box<serve::Arguments>),
     Healthcheck(healthcheck::Arguments),
+    Version(version::Arguments),
 }
 
 impl Cli {
     /// A raas that only serves knows no vendors to push for.
-    pub(crate) fn push_of_known_vendor(&self) -> Option<bool> {
+    pub(crate) fn push_of_known_vendor(&self) -> Option<(bool, &RepositoryName)> {
         None
     }
 
@@ -59,12 +61,13 @@ impl Cli {
                 let request = ConfigRequest { file: self.globals.config, ..ConfigRequest::default() };
                 let load = {
                     let request = request.clone();
-                    move || Config::load(&request, &|| Err(without_home()))
+                    move || Config::load(&request, &|| Err(without_home()), NeededSections::Servable)
                 };
                 let config = load()?;
                 serve::run(None, &config, Reload { request, load: Box::new(load) }, *arguments)
             }
             Command::Healthcheck(arguments) => healthcheck::run(&arguments),
+            Command::Version(arguments) => version::run(&arguments),
         }
     }
 }

@@ -1,18 +1,18 @@
 //! `raas access`.
 
 mod keys;
-mod read;
+pub(crate) mod read;
 mod remove;
 mod repositories;
 
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use raas_types::VendorName;
 use raas_types::access::{CustomerName, KeyName};
+use raas_types::{HostNameError, VendorName};
 
 use crate::access::{Change, CredentialFormat, SecretSource};
-use crate::config::Config;
+use crate::config::{Config, RegistryAddress};
 use raas_base::failure::Failure;
 use raas_publish::home::Home;
 
@@ -42,6 +42,23 @@ enum Command {
     Remove(remove::Remove),
 }
 
+impl Arguments {
+    /// The vendor of the customers.
+    pub(crate) fn vendor(&self) -> &VendorName {
+        match &self.command {
+            Command::Add(add) => &add.target.vendor,
+            Command::List(list) => &list.vendor,
+            Command::Show(show) => &show.vendor,
+            Command::Rotate(rotate) => &rotate.target.vendor,
+            Command::Revoke(revoke) => &revoke.target.vendor,
+            Command::Extend(extend) => &extend.target.vendor,
+            Command::Grant(grant) => &grant.target.vendor,
+            Command::Deny(deny) => &deny.target.vendor,
+            Command::Remove(remove) => &remove.target.vendor,
+        }
+    }
+}
+
 /// The customer that a command changes.
 #[derive(Debug, Args)]
 struct Target {
@@ -62,11 +79,15 @@ struct Target {
 #[derive(Debug, Args)]
 struct CredentialArguments {
     /// Print the credential in this form
-    #[arg(long, value_name = "FORMAT", value_enum, default_value = "plain")]
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "plain", conflicts_with = "json")]
     format: CredentialFormat,
 
-    /// Name this host in the credential [default: `registry_host` of the vendor's section]
-    #[arg(long, value_name = "HOST")]
+    /// Print one JSON object, as --format json does
+    #[arg(long)]
+    json: bool,
+
+    /// Name this host, `HOST:PORT` if it has a port [default: `registry_host` of the vendor's section]
+    #[arg(long, value_name = "HOST", value_parser = host)]
     host: Vec<String>,
 
     /// Take the secret from standard input instead of making it
@@ -75,25 +96,40 @@ struct CredentialArguments {
 }
 
 impl Target {
-    fn change<'a>(&'a self, home: &'a Home, config: &'a Config, quiet: bool) -> Change<'a> {
+    fn change<'a>(&'a self, home: &'a Home, config: &'a Config) -> Change<'a> {
         let Self { vendor, customer, nocommit } = self;
-        Change { home, config, vendor, customer, no_backup: *nocommit, quiet }
+        Change { home, config, vendor, customer, no_backup: *nocommit }
     }
 }
 
 impl CredentialArguments {
+    fn format(&self) -> CredentialFormat {
+        if self.json { CredentialFormat::Json } else { self.format }
+    }
+
     fn source(&self) -> SecretSource {
         if self.stdin_secret { SecretSource::StandardInput } else { SecretSource::Random }
     }
 
     /// The hosts of the credential.
     fn hosts(&self, config: &Config, vendor: &VendorName) -> Result<Vec<String>, Failure> {
-        let hosts = match self.host.as_slice() {
-            [] => config.vendor(vendor).registry_hosts.iter().map(ToString::to_string).collect(),
+        let hosts: Vec<String> = match self.host.as_slice() {
+            // Clients look a login up by the name in the reference: with the port, if there is one.
+            [] => config.vendor(vendor).registry_addresses.iter().map(ToString::to_string).collect(),
             given => given.to_vec(),
         };
-        self.format.check_hosts(vendor, &hosts)?;
+        self.format().check_hosts(vendor, &hosts)?;
         Ok(hosts)
+    }
+}
+
+/// A host as it stands before the image in a reference, with a port, if there is one.
+fn host(text: &str) -> Result<String, HostNameError> {
+    match text.parse::<RegistryAddress>() {
+        Ok(address) => Ok(address.to_string()),
+        // On the machine of somebody who tries raas out.
+        Err(HostNameError::Local(_)) => Ok(text.to_owned()),
+        Err(error) => Err(error),
     }
 }
 

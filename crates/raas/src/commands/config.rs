@@ -9,7 +9,9 @@ use serde::Serialize;
 use crate::config::{Config, ConfigSource, search_path};
 use crate::exposure;
 use crate::output;
+use crate::signature_policy::SignaturePolicy;
 use crate::sites;
+use crate::storage::check_settings;
 use raas_base::failure::Failure;
 use raas_publish::home::Home;
 use raas_sources::federation::{MaskedWithoutLocation, Masks, Sources};
@@ -43,19 +45,28 @@ enum Command {
     },
 }
 
+/// What the configuration says.
 #[derive(Serialize)]
-struct CheckReport {
-    source: String,
-    keys: usize,
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct CheckReport {
+    /// The file or repository that was taken. `null` if there is none.
+    configuration: Option<String>,
+    /// The number of keys that are set.
+    key_count: usize,
+    /// Which layers are masked, in a sentence.
     masks: String,
     notes: Vec<String>,
     /// Settings that will cause errors later.
     warnings: Vec<String>,
 }
 
+/// The keys that are set, with `***` for secrets.
 #[derive(Serialize)]
-struct ShowReport {
-    source: String,
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct ShowReport {
+    /// The file or repository that was taken. `null` if there is none.
+    configuration: Option<String>,
+    /// Keys and values by section.
     sections: BTreeMap<String, BTreeMap<String, String>>,
 }
 
@@ -72,15 +83,19 @@ fn check(home: &Home, config: &Config, json: bool) -> Result<(), Failure> {
     let sources = Sources::gather(&config.redhat, &config.workspace(home))?;
     for (vendor, settings) in config.with_buckets() {
         sites::check(vendor, settings)?;
+        check_settings(&home.vendor(vendor), config)?;
         exposure::check(&home.vendor(vendor), settings)?;
     }
     config.check_access_policies()?;
+    for vendor in config.vendors() {
+        SignaturePolicy::load(vendor, &config.vendor(vendor))?;
+    }
     let masks = Masks::new(&config.redhat, &sources);
     let warnings: Vec<String> = warnings(&masks).into_iter().chain(config.warnings()).collect();
     if json {
         let notes = masks.notes().to_vec();
-        let (source, keys) = (config.origin.clone(), config.settings.len());
-        output::json(&CheckReport { source, keys, masks: masks.summary(), notes, warnings });
+        let (configuration, key_count) = (origin(config), config.settings.len());
+        output::json(&CheckReport { configuration, key_count, masks: masks.summary(), notes, warnings });
         return Ok(());
     }
     output::line(&format!("ok: {}, {}", named(config), output::number(config.settings.len(), "key")));
@@ -110,6 +125,11 @@ fn warnings(masks: &Masks) -> Vec<String> {
     (without_location > 0).then(warning).into_iter().collect()
 }
 
+/// The configuration that was taken.
+fn origin(config: &Config) -> Option<String> {
+    (!matches!(config.source, ConfigSource::None)).then(|| config.origin.clone())
+}
+
 /// The configuration that was taken, or the files that were looked for.
 fn named(config: &Config) -> String {
     match config.source {
@@ -128,7 +148,7 @@ fn show(config: &Config, json: bool) {
             let section = sections.entry(setting.section.clone()).or_default();
             section.insert(setting.key.clone(), setting.value.clone());
         }
-        output::json(&ShowReport { source: config.origin.clone(), sections });
+        output::json(&ShowReport { configuration: origin(config), sections });
         return;
     }
     output::line(&format!("# {}", named(config)));

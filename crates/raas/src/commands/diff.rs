@@ -4,10 +4,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 use raas_types::{RepositoryName, VendorName};
+use serde::Serialize;
 
 use crate::changes;
 use crate::config::Config;
 use crate::output;
+use crate::report::ChangeReport;
 use crate::storage::refresh_or_say;
 use crate::vendors;
 use raas_base::failure::{Failure, Kind};
@@ -34,6 +36,81 @@ pub(crate) struct Arguments {
     /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
+}
+
+/// The differences between two publications.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct DiffReport<'a> {
+    #[cfg_attr(test, schemars(with = "String"))]
+    vendor: &'a VendorName,
+    /// The earlier commit. `null` compares with an empty registry.
+    from: Option<&'a str>,
+    /// The later commit.
+    to: &'a str,
+    /// The repositories that differ.
+    repositories: Vec<DifferentRepository<'a>>,
+    /// The customers that differ.
+    customers: Vec<DifferentCustomer<'a>>,
+    /// The patterns of repositories that are born protected, as far as they differ.
+    patterns: Vec<DifferentPattern<'a>>,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct DifferentRepository<'a> {
+    #[cfg_attr(test, schemars(with = "String"))]
+    repository: &'a RepositoryName,
+    #[serde(flatten)]
+    changes: ChangeReport,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct DifferentCustomer<'a> {
+    customer: &'a str,
+    /// `added`, `changed` or `removed`.
+    change: &'static str,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct DifferentPattern<'a> {
+    pattern: &'a str,
+    /// `added` or `removed`.
+    change: &'static str,
+}
+
+impl<'a> DiffReport<'a> {
+    fn new(vendor: &'a VendorName, difference: &'a Difference) -> Self {
+        let Difference { from, to, repositories, customers, protected_patterns } = difference;
+        let changed =
+            |(repository, change)| DifferentRepository { repository, changes: ChangeReport::from(change) };
+        let customer = |(customer, change): (&'a String, &SettingChange)| DifferentCustomer {
+            customer,
+            change: word(*change),
+        };
+        let pattern = |(pattern, change): (&'a String, &SettingChange)| DifferentPattern {
+            pattern,
+            change: word(*change),
+        };
+        Self {
+            vendor,
+            from: from.as_deref(),
+            to,
+            repositories: repositories.iter().map(changed).collect(),
+            customers: customers.iter().map(customer).collect(),
+            patterns: protected_patterns.iter().map(pattern).collect(),
+        }
+    }
+}
+
+fn word(change: SettingChange) -> &'static str {
+    match change {
+        SettingChange::Added => "added",
+        SettingChange::Changed => "changed",
+        SettingChange::Removed => "removed",
+    }
 }
 
 pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
@@ -63,7 +140,7 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
     };
     let difference = difference::between(&record, from.as_ref(), &to, only.as_ref())?;
     if arguments.json {
-        output::json(&difference);
+        output::json(&DiffReport::new(vendor.name(), &difference));
     } else {
         print(&difference);
     }

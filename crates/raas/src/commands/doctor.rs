@@ -23,8 +23,8 @@ use raas_sources::registry::ImageReference;
 /// The image may be in any registry. The steps are: name, connection, certificate, ping, login, the manifest as each
 /// client asks for it, the config, and each layer with every redirect. Each problem comes with its fix.
 ///
-/// As docker does, the command speaks without TLS to addresses of this machine. It takes a user name and password
-/// from where docker and podman keep them.
+/// As docker does, the command tries TLS first, and speaks without TLS to an address of this machine that has none. It
+/// takes a user name and password from where docker and podman keep them.
 ///
 /// The exit code is 0 only if every step succeeds.
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use raas_types::VendorName;
+use serde::Serialize;
 
 use crate::config::Config;
 use crate::output::{self, number};
@@ -12,7 +13,7 @@ use crate::progress::bytes;
 use crate::storage::{OpenRegistry, say_on_stderr};
 use crate::vendors;
 use raas_base::failure::Failure;
-use raas_publish::gc::{Garbage, Policy, collect};
+use raas_publish::gc::{GRACE_HOURS, Garbage, KEEP_DAYS, Policy, collect};
 use raas_publish::home::Home;
 
 /// List content that no publication names, and remove it with --yes
@@ -28,13 +29,13 @@ pub(crate) struct Arguments {
     yes: bool,
 
     /// Keep what publications named within this many days, so that they can be rolled back to
-    #[arg(long, value_name = "N", default_value_t = 30)]
+    #[arg(long, value_name = "N", default_value_t = KEEP_DAYS)]
     keep_days: u32,
 
     /// Keep content younger than this many hours
     ///
     /// A running push has stored content that no publication names yet.
-    #[arg(long, value_name = "N", default_value_t = 24)]
+    #[arg(long, value_name = "N", default_value_t = GRACE_HOURS)]
     grace_hours: u32,
 
     /// Print one JSON object instead of text
@@ -43,8 +44,41 @@ pub(crate) struct Arguments {
 }
 
 /// The shortest grace period, in hours, that is safe for concurrent pushes. A push relies on unpublished content for half
-/// of this time only: see `held.rs` of `raas-publish`.
+/// of this time only: see `repository_listing.rs` of `raas-publish`.
 const SAFE_GRACE: u32 = 24;
+
+/// What no publication names.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct GcReport<'a> {
+    #[cfg_attr(test, schemars(with = "String"))]
+    vendor: &'a VendorName,
+    /// Whether nothing was removed: the command ran without --yes.
+    dry_run: bool,
+    /// The objects that were removed, or that --yes would remove.
+    garbage: Vec<GarbageObject>,
+    /// Their size together.
+    size: u64,
+    /// How many objects publications of the days kept refer to.
+    kept_objects: u64,
+    /// How many objects nothing refers to that are younger than the grace period.
+    young_objects: u64,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct GarbageObject {
+    object: String,
+    size: u64,
+}
+
+impl<'a> GcReport<'a> {
+    fn new(vendor: &'a VendorName, found: Garbage) -> Self {
+        let Garbage { kept: kept_objects, young: young_objects, garbage, bytes: size, removed } = found;
+        let garbage = garbage.into_iter().map(|(object, size)| GarbageObject { object, size }).collect();
+        Self { vendor, dry_run: !removed, garbage, size, kept_objects, young_objects }
+    }
+}
 
 pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let vendor = vendors::existing(home, config, &arguments.vendor)?;
@@ -55,7 +89,7 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
         remove: arguments.yes,
     };
     if arguments.yes && arguments.grace_hours < SAFE_GRACE {
-        output::error(&format!(
+        output::note(&format!(
             "Note: a push that runs now, here or elsewhere, may lose what it has stored, and must then be run again. \
              --grace-hours {SAFE_GRACE} is safe"
         ));
@@ -69,7 +103,7 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
     open.storage().abort_stale_uploads()?;
     let garbage = collect(&open.registry(), policy)?;
     if arguments.json {
-        output::json(&garbage);
+        output::json(&GcReport::new(&arguments.vendor, garbage));
     } else {
         print(&garbage);
     }

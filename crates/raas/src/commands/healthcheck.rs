@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use raas_base::failure::Failure;
 use raas_http::{Agent, AgentOptions, ClientOptions, Trust};
+use serde::Serialize;
 
 use super::serve::address;
 use crate::output;
@@ -38,13 +39,41 @@ pub(crate) struct Arguments {
     /// Wait this long for the answer
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     timeout: u64,
+
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// The answer of the server.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct HealthReport {
+    /// The address that was asked.
+    #[cfg_attr(test, schemars(with = "String"))]
+    address: SocketAddr,
+    healthy: bool,
+    /// What the server says. `null` if it does not answer, or with an error.
+    answer: Option<String>,
+    /// Why it is not healthy. `null` if it is.
+    why: Option<String>,
 }
 
 /// The longest answer that is read, in bytes.
 const MAX_SIZE: u64 = 64 * 1024;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    match ask(arguments) {
+    let asked = ask(arguments);
+    if arguments.json {
+        let (healthy, code) = match asked {
+            Ok(_) => (true, ExitCode::SUCCESS),
+            Err(_) => (false, ExitCode::FAILURE),
+        };
+        let (address, why) = (reachable(arguments.address), asked.as_ref().err().cloned());
+        output::json(&HealthReport { address, healthy, answer: asked.ok(), why });
+        return Ok(code);
+    }
+    match asked {
         Ok(answer) => {
             output::line(answer.trim_end());
             Ok(ExitCode::SUCCESS)
@@ -61,9 +90,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 }
 
 fn ask(arguments: &Arguments) -> Result<String, String> {
-    let Arguments { address, ready, tls, timeout } = *arguments;
+    let Arguments { address, ready, tls, timeout, .. } = *arguments;
     let patience = Duration::from_secs(timeout);
-    // The certificate is for the names that clients use, the request has no secret, and the answer goes nowhere.
+    // The certificate is for the names that clients use, the request has no secret, and the answer is only printed.
     let client = ClientOptions {
         connect: patience,
         answer: patience,
@@ -81,7 +110,7 @@ fn ask(arguments: &Arguments) -> Result<String, String> {
     if status.is_success() { Ok(text) } else { Err(format!("it answers {}: {text}", status.as_u16())) }
 }
 
-/// The address at which this machine reaches a server: one that listens on every address is asked on the loopback one.
+/// The address at which this machine reaches a server. A server that listens on every address is reached over loopback.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -98,7 +127,7 @@ mod tests {
     use super::*;
 
     fn asking(address: SocketAddr, ready: bool) -> Result<String, String> {
-        ask(&Arguments { address, ready, tls: false, timeout: 5 })
+        ask(&Arguments { address, ready, tls: false, timeout: 5, json: false })
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use raas_types::crane::{Document, Finding, Severity, lint};
+use serde::Serialize;
 
 use crate::output::{self, number};
 use raas_base::failure::{Failure, Kind};
@@ -26,6 +27,69 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
+/// The findings of each file.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct LintReport<'a> {
+    /// Whether every file could be read, and none has an error.
+    healthy: bool,
+    files: Vec<LintedFile<'a>>,
+    unreadable_files: Vec<UnreadableFile>,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct LintedFile<'a> {
+    file: &'a str,
+    findings: Vec<FindingReport<'a>>,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct FindingReport<'a> {
+    /// `error`: a registry would skip the document, or serve something that cannot be pulled. `warning`: a person should
+    /// check it.
+    severity: &'static str,
+    /// The place of the fault: a JSON pointer (RFC 6901), empty for the whole document.
+    at: &'a str,
+    /// What is wrong, and what was expected.
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct UnreadableFile {
+    file: String,
+    why: String,
+}
+
+impl<'a> LintReport<'a> {
+    fn new(results: &'a BTreeMap<String, Vec<Finding>>, unread: &[(PathBuf, io::Error)]) -> Self {
+        let finding = |finding: &'a Finding| FindingReport {
+            severity: match finding.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+            },
+            at: &finding.at,
+            message: &finding.message,
+        };
+        let linted = |(file, findings): (&'a String, &'a Vec<Finding>)| LintedFile {
+            file,
+            findings: findings.iter().map(finding).collect(),
+        };
+        let unreadable = |(file, error): &(PathBuf, io::Error)| UnreadableFile {
+            file: file.display().to_string(),
+            why: error.to_string(),
+        };
+        let mut findings = results.values().flatten();
+        Self {
+            healthy: unread.is_empty() && findings.all(|finding| finding.severity != Severity::Error),
+            files: results.iter().map(linted).collect(),
+            unreadable_files: unread.iter().map(unreadable).collect(),
+        }
+    }
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut results: BTreeMap<String, Vec<Finding>> = BTreeMap::new();
     let mut unread = Vec::new();
@@ -37,7 +101,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     let errors = results.values().flatten().filter(|finding| finding.severity == Severity::Error).count();
     if arguments.json {
-        output::json(&results);
+        output::json(&LintReport::new(&results, &unread));
     } else {
         for (file, findings) in &results {
             for finding in findings {

@@ -1,10 +1,9 @@
 //! `raas log`.
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::Args;
-use raas_types::{Digest, RepositoryName, VendorName};
+use raas_types::{Digest, RepositoryName, Tag, VendorName};
 use serde::Serialize;
 
 use crate::config::Config;
@@ -31,19 +30,41 @@ pub(crate) struct Arguments {
     #[arg(long, short = 'n', value_name = "COUNT")]
     max_count: Option<usize>,
 
-    /// Print one JSON array instead of text
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }
 
+/// Publications, the last one first.
 #[derive(Serialize)]
-struct LogEntry<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct LogReport<'a> {
+    #[cfg_attr(test, schemars(with = "String"))]
+    vendor: &'a VendorName,
+    publications: Vec<PublicationReport<'a>>,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct PublicationReport<'a> {
     commit: &'a str,
-    time: &'a str,
+    published: &'a str,
+    /// Name and mail address of the person who published, as git knows them.
     who: &'a str,
     what: &'a str,
-    /// `image:tag` to digest
-    tags: BTreeMap<String, Digest>,
+    /// The tags that the publication gave.
+    tags: Vec<PublishedTag<'a>>,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct PublishedTag<'a> {
+    #[cfg_attr(test, schemars(with = "String"))]
+    repository: &'a RepositoryName,
+    #[cfg_attr(test, schemars(with = "String"))]
+    tag: &'a Tag,
+    #[cfg_attr(test, schemars(with = "String"))]
+    digest: &'a Digest,
 }
 
 pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
@@ -63,7 +84,8 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
             .hint(format!("run `raas list {}` to list what is published", arguments.vendor)));
     }
     if arguments.json {
-        output::json(&entries.iter().map(log_entry).collect::<Vec<_>>());
+        let publications = entries.iter().map(publication).collect();
+        output::json(&LogReport { vendor: &arguments.vendor, publications });
     } else {
         for entry in &entries {
             output::line(&format!(
@@ -78,12 +100,13 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
     Ok(ExitCode::SUCCESS)
 }
 
-fn log_entry(entry: &Entry) -> LogEntry<'_> {
-    LogEntry {
+fn publication(entry: &Entry) -> PublicationReport<'_> {
+    let tags = entry.tags.iter().map(|(repository, tag, digest)| PublishedTag { repository, tag, digest });
+    PublicationReport {
         commit: entry.commit.as_str(),
-        time: &entry.time,
+        published: &entry.time,
         who: &entry.who,
         what: &entry.subject,
-        tags: entry.tags.iter().map(|(name, tag, digest)| (format!("{name}:{tag}"), *digest)).collect(),
+        tags: tags.collect(),
     }
 }

@@ -8,7 +8,7 @@ use raas_types::Utc;
 use raas_types::access::CustomerName;
 
 use crate::output::{self, number};
-use crate::pulls::{self, PullFilter, Report, day};
+use crate::pulls::{self, CustomerCounts, PullFilter, Report, day};
 use raas_base::failure::{Failure, Kind};
 
 /// Count pulls in access logs, by image, tag and day
@@ -70,10 +70,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     let lines = &report.lines;
     if lines.unreadable > 0 {
-        output::error(&format!("Skipped: {} not part of an access log", number_are(lines.unreadable)));
+        output::note(&format!("Skipped: {} not part of an access log", number_are(lines.unreadable)));
     }
     if lines.access == 0 {
-        output::error("The logs have no line of an access log; `raas serve --log json` writes them");
+        output::note("The logs have no line of an access log; `raas serve --log json` writes them");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -108,19 +108,27 @@ fn parse_words(words: &[String]) -> Result<(PullFilter, Vec<PathBuf>), Failure> 
     let logs: Vec<PathBuf> = rest.map(PathBuf::from).collect();
     if logs.is_empty() {
         let last = words.last().map(String::as_str).unwrap_or_default();
+        let vendor = filter.vendor.as_ref().filter(|vendor| vendor.as_str() != last);
+        let of = vendor.map(|vendor| format!("{vendor} ")).unwrap_or_default();
         return Err(Failure::new(Kind::Usage, format!("no log is given, and there is no file `{last}`"))
-            .hint("run raas pulls [ISV [IMAGE]] LOG…, with `-` for standard input"));
+            .hint(format!(
+                "run `raas pulls {of}LOG` with the file of an access log, or `-` for standard input"
+            )));
     }
     Ok((filter, logs))
 }
 
 fn print_customers(report: &Report) {
-    for ((customer, vendor, image), pulls) in &report.customers {
+    for ((customer, vendor, image), CustomerCounts { pulls, mirror_pulls }) in &report.customers {
         let customer = if customer.is_empty() { "(everybody else)" } else { customer };
-        output::line(&format!("{customer:24}  {vendor} {image:32}  {pulls:>8}"));
+        let mirrors = match mirror_pulls {
+            0 => String::new(),
+            count => format!("  (by mirrors: {count})"),
+        };
+        output::line(&format!("{customer:24}  {vendor} {image:32}  {pulls:>8}{mirrors}"));
     }
     if !report.has_customers() {
-        output::error("The logs name no customer: customers pull with keys of `raas access`");
+        output::note("The logs name no customer: customers pull with keys of `raas access`");
     }
 }
 

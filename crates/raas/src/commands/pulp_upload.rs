@@ -51,10 +51,13 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
     if *json {
         output::json(&report);
     } else {
-        let tags: Vec<&str> = report.tags.iter().map(|(tag, _)| tag.as_str()).collect();
-        let tags =
-            if tags.is_empty() { String::new() } else { format!(" with the tags {}", tags.join(", ")) };
-        output::line(&format!("Uploaded {} to {}{tags}", bytes(report.bytes), report.repository));
+        let tags: Vec<&str> = report.tags.keys().map(raas_types::Tag::as_str).collect();
+        let tags = match tags.as_slice() {
+            [] => String::new(),
+            [one] => format!(" with the tag {one}"),
+            several => format!(" with the tags {}", several.join(", ")),
+        };
+        output::line(&format!("Uploaded {} to {}{tags}", bytes(report.size), report.pulp_repository));
     }
     Ok(ExitCode::SUCCESS)
 }

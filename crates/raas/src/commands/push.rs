@@ -1,5 +1,6 @@
 //! `raas push`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -9,7 +10,7 @@ use crate::config::Config;
 use crate::output::{self, number};
 use crate::progress::{Progress, bytes};
 use crate::push::{
-    self, Counted, MovedTag, Options, RegistryAccess, Report, SourceArgument, SourceLogin, Via,
+    self, Counted, MovedTag, Options, RegistryAccess, Report, SignArgument, SourceArgument, SourceLogin, Via,
 };
 use crate::resolver;
 use crate::url::host_of;
@@ -34,7 +35,7 @@ pub(crate) struct Arguments {
     ///
     /// Tags keep their names, unless --tag names a tag of the source. A source without tags gets the given tag.
     #[arg(value_name = "IMAGE[:TAG]")]
-    image: ImageArgument,
+    pub(crate) image: ImageArgument,
 
     /// Read this file, folder, http(s) URL or registry; `-` is standard input [default: Pulp, or IMAGE.tar]
     ///
@@ -86,13 +87,25 @@ pub(crate) struct Arguments {
     #[arg(long)]
     prune: bool,
 
-    /// Move tags that `immutable_tags` of raas.cfg protects; the log shows who did it
+    /// Move or remove also tags that `immutable_tags` of raas.cfg protects; the log shows who did it
     #[arg(long)]
     force_tag: bool,
 
     /// Let only users and customers see the repository, from this publication on
     #[arg(long)]
     protected: bool,
+
+    /// Sign the images with this key, under the name that people pull; the key is one of cosign or openssl
+    ///
+    /// The signature is published beside the image, under the tag that cosign, podman and policy controllers look for. The
+    /// password of an encrypted key is the value of COSIGN_PASSWORD. `raas trust` prints what customers need to check the
+    /// signatures.
+    #[arg(long, value_name = "FILE")]
+    sign: Option<PathBuf>,
+
+    /// Read the password of the key of --sign from the first line of this file
+    #[arg(long, value_name = "FILE", requires = "sign")]
+    sign_password_file: Option<PathBuf>,
 
     /// Write no backup to the configuration repository
     #[arg(long)]
@@ -130,6 +143,8 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
         prune,
         force_tag,
         protected,
+        sign,
+        sign_password_file,
         nocommit,
         offline,
         dry_run,
@@ -151,10 +166,12 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
         platforms,
         prune,
         protected,
+        sign: sign.map(|key| SignArgument { key, password: sign_password_file }),
         force_tag,
         dry_run,
         offline,
         no_backup: nocommit,
+        by_sync: false,
     };
     let progress = if terse || json { Progress::quiet() } else { Progress::shown() };
     let report = push::push(home, config, &options, &progress)?;
@@ -163,18 +180,24 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
     } else if terse {
         output::line(&report.reference);
     } else {
-        print(&report, &options.vendor);
+        print(&report, &options.vendor, options.sign.is_some());
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(report: &Report, vendor: &VendorName) {
+fn print(report: &Report, vendor: &VendorName, is_signed: bool) {
     let (store, move_tag, remove) = if report.dry_run {
         ("Would store", "Would move", "Would remove")
     } else {
         ("Stored", "Moved", "Removed")
     };
     let mut totals = format!("{store} {}", counted(&report.stored));
+    if report.dry_run {
+        totals.push_str(" of layers and configs, then the manifests");
+        if is_signed {
+            totals.push_str(" and signatures");
+        }
+    }
     if report.present.objects > 0 {
         totals.push_str(&format!("; {} already there", counted(&report.present)));
     }
@@ -191,6 +214,9 @@ fn print(report: &Report, vendor: &VendorName) {
     }
     for tag in &report.removed_tags {
         output::line(&format!("{remove} tag {tag}"));
+    }
+    if !report.signed_manifests.is_empty() {
+        output::line(&format!("Signed {}", number(report.signed_manifests.len(), "manifest")));
     }
     if let Some(commit) = &report.commit {
         let commit = &commit[..12];
@@ -221,7 +247,7 @@ fn print_reference(report: &Report) {
     output::line(&format!("docker pull {}", report.reference));
     let host = host_of(report.reference.split('/').next().unwrap_or_default());
     if host.ends_with(".localhost") && resolver::resolve(host, 80).is_err() {
-        output::error(&format!("hint: {}", resolver::fix(host)));
+        output::note(&format!("hint: {}", resolver::fix(host)));
     }
 }
 

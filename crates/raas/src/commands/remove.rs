@@ -4,11 +4,12 @@ use std::io::{self, BufRead as _, IsTerminal as _};
 use std::process::ExitCode;
 
 use clap::Args;
-use raas_types::{RepositoryName, VendorName};
+use raas_types::{RepositoryName, Tag, VendorName};
 use serde::Serialize;
 
 use crate::config::Config;
 use crate::follow_up::FollowUp;
+use crate::immutable::ImmutableTags;
 use crate::output::{self, number};
 use crate::progress::bytes;
 use crate::storage::OpenRegistry;
@@ -34,6 +35,10 @@ pub(crate) struct Arguments {
     #[arg(long)]
     yes: bool,
 
+    /// Remove also tags that `immutable_tags` of raas.cfg protects; the log shows who did it
+    #[arg(long)]
+    force_tag: bool,
+
     /// Write no backup to the configuration repository
     #[arg(long)]
     nocommit: bool,
@@ -43,17 +48,22 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
+/// What was removed, and what stays.
 #[derive(Serialize)]
-struct RemoveReport {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct RemoveReport {
+    #[cfg_attr(test, schemars(with = "String"))]
     vendor: VendorName,
-    /// The images that were removed.
-    removed: Vec<RepositoryName>,
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
+    removed_repositories: Vec<RepositoryName>,
     /// How many of the operator's repositories stay published.
-    operators: usize,
+    operator_repositories: usize,
     /// The folder or bucket of the objects, which stay.
     storage: String,
+    /// The number of these objects.
     objects: u64,
-    bytes: u64,
+    /// Their size together.
+    size: u64,
     /// The vendor's folder in the home, which stays.
     folder: String,
 }
@@ -65,14 +75,23 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
     let registry = open.registry();
     let published = listing::repositories(&vendor.record())?;
     let operators = published.iter().filter(|repository| repository.operator).count();
-    let own = published.into_iter().filter(|repository| !repository.operator);
-    let names: Vec<RepositoryName> = own.map(|repository| repository.name).collect();
+    let immutable = ImmutableTags::new(config, &arguments.vendor, arguments.force_tag);
+    let mut names: Vec<RepositoryName> = Vec::new();
+    // All images are checked before the first one goes.
+    for repository in published.into_iter().filter(|repository| !repository.operator) {
+        let tags: Vec<Tag> = repository.tags.into_iter().map(|tag| tag.tag).collect();
+        immutable
+            .check_removal(&tags)
+            .map_err(|failure| failure.preceded_by(&format!("cannot remove {}", repository.name)))?;
+        names.push(repository.name);
+    }
     if !arguments.yes {
         confirm(&arguments.vendor, names.len())?;
     }
     open.remember_storage()?;
     for name in &names {
-        let done = republish::unpublish(&registry, name, None)?.done;
+        let done =
+            republish::unpublish(&registry, name, None, &|tags: &[Tag]| immutable.check_removal(tags))?.done;
         let say = |line: &str| say.line(line);
         let no_backup = arguments.nocommit;
         FollowUp { home, config, registry, name: Some(name), no_backup, say: &say }.run(&done.commit)?;
@@ -87,11 +106,11 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
     })?;
     let report = RemoveReport {
         vendor: vendor.name().clone(),
-        removed: names,
-        operators,
+        removed_repositories: names,
+        operator_repositories: operators,
         storage: open.storage().display_name(),
         objects,
-        bytes: size,
+        size,
         folder: vendor.folder().display().to_string(),
     };
     if arguments.json {
@@ -110,7 +129,7 @@ fn confirm(vendor: &VendorName, images: usize) -> Result<(), Failure> {
     };
     if !io::stdin().is_terminal() {
         return Err(refused(format!(
-            "nobody can be asked whether to remove {} of {vendor}",
+            "removing {} of {vendor} needs a confirmation, and there is no terminal to ask on",
             number(images, "image")
         )));
     }
@@ -127,11 +146,12 @@ fn confirm(vendor: &VendorName, images: usize) -> Result<(), Failure> {
 }
 
 fn print(report: &RemoveReport) {
-    let RemoveReport { vendor, removed, operators, storage, objects, bytes: size, folder } = report;
-    output::line(&format!("Removed {} of {vendor}", number(removed.len(), "image")));
-    if *operators > 0 {
+    let RemoveReport { vendor, removed_repositories, operator_repositories, storage, objects, size, folder } =
+        report;
+    output::line(&format!("Removed {} of {vendor}", number(removed_repositories.len(), "image")));
+    if *operator_repositories > 0 {
         output::line(&format!(
-            "{operators} of the operator's repositories stay published: only a push without them removes them"
+            "{operator_repositories} of the operator's repositories stay published: only a push without them removes them"
         ));
     }
     output::line(&format!("{} ({}) stay in {storage}", number(*objects, "object"), bytes(*size)));

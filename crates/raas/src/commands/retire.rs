@@ -10,7 +10,9 @@ use raas_types::{Digest, RepositoryName, Tag, Utc, VendorName};
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::immutable::ImmutableTags;
 use crate::output::{self, number};
+use crate::report;
 use crate::republished::{Republish, RepublishReport};
 use crate::storage::refresh_or_say;
 use crate::vendors;
@@ -47,6 +49,10 @@ pub(crate) struct Arguments {
     #[arg(long)]
     yes: bool,
 
+    /// Remove also tags that `immutable_tags` of raas.cfg protects; the log shows who did it
+    #[arg(long)]
+    force_tag: bool,
+
     /// Write no backup to the configuration repository
     #[arg(long)]
     nocommit: bool,
@@ -71,14 +77,25 @@ fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(seconds))
 }
 
+/// The old tags.
 #[derive(Serialize)]
-struct RetireReport {
-    image: RepositoryName,
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct RetireReport {
+    #[cfg_attr(test, schemars(with = "String"))]
+    vendor: VendorName,
+    #[cfg_attr(test, schemars(with = "String"))]
+    repository: RepositoryName,
+    /// Whether nothing was removed: the command ran without --yes.
+    dry_run: bool,
     /// The tags that are old, with their manifests.
+    #[serde(serialize_with = "report::tags")]
+    #[cfg_attr(test, schemars(with = "Vec<report::TagReport<String>>"))]
     tags: BTreeMap<Tag, Digest>,
-    /// The tags that go along with them.
+    /// The tags of signatures, SBOMs and attestations that go along with them.
+    #[serde(rename = "attachment_tags")]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     followers: BTreeSet<Tag>,
-    /// The publication without them. `None` without `--yes`, and if there is no old tag.
+    /// The publication without them. `null` without `--yes`, and if there is no old tag.
     publication: Option<RepublishReport>,
 }
 
@@ -91,7 +108,7 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
         repositories.into_iter().find(|repository| repository.name == *image && !repository.operator);
     let repository = repository.ok_or_else(|| {
         Failure::new(Kind::Usage, format!("{image} is not published"))
-            .hint("run `raas list ISV` to see what is published")
+            .hint(format!("run `raas list {}` to see what is published", vendor.name()))
     })?;
     let old = old(repository.tags, arguments.keep, arguments.older_than, Utc::of(SystemTime::now()));
     if !json {
@@ -101,14 +118,28 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
     let tags: BTreeMap<Tag, Digest> =
         old.into_iter().filter_map(|tag| Some((tag.tag, tag.digest.parse().ok()?))).collect();
     let followers = republish::followers(&vendor.record(), image, &tags)?;
+    let immutable = ImmutableTags::new(config, &arguments.vendor, arguments.force_tag);
+    if !json && !yes && tags.keys().any(|tag| immutable.has(tag)) {
+        output::line(
+            "`immutable_tags` of raas.cfg protects some of these tags: --yes removes them only with --force-tag",
+        );
+    }
+    let may_remove = |tags: &[Tag]| immutable.check_removal(tags);
     let publication = if *yes && !tags.is_empty() {
         let (vendor, no_backup, quiet) = (&arguments.vendor, *nocommit, *json);
         let republish = Republish { home, config, vendor, name: image, no_backup, quiet };
-        Some(republish.run(|registry, name| republish::retire(registry, name, &tags))?)
+        Some(republish.run(|registry, name| republish::retire(registry, name, &tags, &may_remove))?)
     } else {
         None
     };
-    let report = RetireReport { image: image.clone(), tags, followers, publication };
+    let report = RetireReport {
+        vendor: arguments.vendor.clone(),
+        repository: image.clone(),
+        dry_run: !yes,
+        tags,
+        followers,
+        publication,
+    };
     if *json {
         output::json(&report);
     } else {

@@ -7,9 +7,10 @@ use raas_types::{RepositoryName, VendorName};
 
 use crate::config::Config;
 use crate::exposure;
+use crate::immutable::ImmutableTags;
 use raas_base::failure::Failure;
 use raas_publish::home::Home;
-use raas_publish::republish;
+use raas_publish::republish::{self, TagChanges};
 
 use crate::republished::Republish;
 
@@ -34,6 +35,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "COMMIT")]
     to: Option<String>,
 
+    /// Move or remove also tags that `immutable_tags` of raas.cfg protects; the log shows who did it
+    #[arg(long)]
+    force_tag: bool,
+
     /// Write no backup to the configuration repository
     #[arg(long)]
     nocommit: bool,
@@ -44,14 +49,16 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<ExitCode, Failure> {
-    let Arguments { vendor, image, to, nocommit, json } = arguments;
+    let Arguments { vendor, image, to, force_tag, nocommit, json } = arguments;
     let republish =
         Republish { home, config, vendor: &vendor, name: &image, no_backup: nocommit, quiet: json };
+    let immutable = ImmutableTags::new(config, &vendor, force_tag);
+    let may_change = |changes: &TagChanges| immutable.check_changes(changes.moved.iter(), &changes.removed);
     let report = republish.run(|registry, name| {
         let (vendor, settings) = (registry.vendor, config.vendor(registry.vendor.name()));
         exposure::check(vendor, &settings)?;
         let may_protect = || exposure::check_new(vendor, &settings, name);
-        republish::roll_back(registry, name, to.as_deref(), &may_protect)
+        republish::roll_back(registry, name, to.as_deref(), &may_protect, &may_change)
     })?;
     report.print(json);
     Ok(ExitCode::SUCCESS)

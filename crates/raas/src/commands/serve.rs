@@ -9,6 +9,7 @@ mod limits;
 mod observability;
 mod per_vendor;
 mod stateless;
+mod systemd;
 mod tls;
 
 use std::io;
@@ -33,13 +34,13 @@ use crate::log::{self, LogFormat};
 use crate::output;
 use crate::sites::Buckets;
 use auth::AuthArgs;
-use bind::bind;
-use from_home::FromHome;
+use bind::{bind, bind_for_clients};
+use from_home::{FromHome, KeptRegistration};
 use limits::LimitArgs;
 use observability::ObservabilityArgs;
 use raas_base::failure::{Context as _, Failure};
 use raas_base::interrupt;
-use raas_platform::registration::{self, Registered};
+use raas_platform::registration;
 use stateless::StatelessArgs;
 use tls::TlsArgs;
 
@@ -63,7 +64,7 @@ pub(crate) struct Arguments {
 
     /// Listen on this address and port; only this machine reaches a port that is given alone
     ///
-    /// Port 0 takes a free port.
+    /// Port 0 takes a free port. If systemd hands over a socket (`LISTEN_FDS`), the server listens on that one instead.
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -108,13 +109,18 @@ pub(crate) fn run(
     }
     arguments.observability.check()?;
     let mut options = arguments.tls.options()?;
+    arguments.tls.check_files()?;
     arguments.limits.apply(&mut options);
     options.allow_rollback = arguments.stateless.allow_rollback;
+    options.state = arguments.stateless.state.clone().or_else(systemd::state_folder);
     let log = log::start(arguments.log, !arguments.no_access_log);
     options.lost_log_lines = log.lost();
     output::wait_briefly();
     for warning in config.warnings() {
         tracing::warn!(warning, "the configuration");
+    }
+    if let Some(warning) = arguments.tls.warning() {
+        tracing::warn!(warning, "the token key is not safe");
     }
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -127,8 +133,8 @@ pub(crate) fn run(
     let (vendors, stateless) = (arguments.vendors, arguments.stateless);
     // A home may have a bucket of an unserved vendor only: that costs one search for credentials at most.
     let needs_credentials = stateless.needs_credentials(config.has_buckets());
-    let credentials = runtime.block_on(credentials::source(&config.aws, needs_credentials))?;
-    let buckets = Buckets::new(&config.aws, credentials);
+    let found = runtime.block_on(credentials::source(&config.aws, needs_credentials))?;
+    let buckets = Buckets::new(found.region.as_deref(), found.credentials);
     let server = Server { listen: arguments.listen, options, observability: &arguments.observability };
     if stateless.from_config {
         let fleet = Fleet::new(config, reload, vendors, buckets)?;
@@ -168,11 +174,12 @@ impl Server<'_> {
     async fn serve_stateless(self, sites: impl SiteSource, what: &str) -> Result<(), Failure> {
         let stop = stop_signal().context(|| "cannot listen for signals".into())?;
         warn_of_own_token_key(&self.options, &sites);
-        let (listener, address) = bind(self.listen).await?;
+        let (listener, address) = bind_for_clients(self.listen).await?;
         let options = self.observability.options(self.options).await?;
         let scheme = registration::scheme(options.is_secure());
-        output::note(&format!("Serving {what} on {scheme}://{address}"));
-        answer(listener, sites, options, None, stop).await
+        let what = format!("Serving {what} on {scheme}://{address}");
+        output::note(&what);
+        answer(Listening { listener, what, registered: None }, sites, options, stop).await
     }
 }
 
@@ -200,21 +207,35 @@ fn name_or_number(vendors: &[VendorName]) -> String {
     }
 }
 
-/// Answers requests until a signal stops the server. The registration, if there is one, is removed at the signal.
-async fn answer(
+/// A server that clients can connect to.
+struct Listening {
     listener: TcpListener,
+    /// What it serves and where, for people.
+    what: String,
+    /// Removed when the server stops.
+    registered: Option<KeptRegistration>,
+}
+
+/// Answers requests until a signal stops the server.
+async fn answer(
+    listening: Listening,
     sites: impl SiteSource,
     options: Options,
-    registered: Option<Registered>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Failure> {
+    let Listening { listener, what, registered } = listening;
     let address = listener.local_addr().context(|| "cannot tell the server's address".into())?;
     let stop = async move {
         stop.await;
+        systemd::stopping();
         // A push must not wait for a server that stops.
-        drop(registered);
+        if let Some(registered) = registered {
+            registered.end();
+        }
     };
-    let served = raas_server::serve(listener, sites, options, stop).await;
+    let watchdog = tokio::spawn(systemd::watchdog());
+    let served = raas_server::serve_and_tell(listener, sites, options, || systemd::ready(&what), stop).await;
+    watchdog.abort();
     served.context(|| format!("the server on {address} failed"))
 }
 

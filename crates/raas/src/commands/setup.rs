@@ -1,6 +1,6 @@
 //! `raas setup`.
 
-mod fleet;
+pub(crate) mod fleet;
 mod repair;
 
 use std::process::ExitCode;
@@ -10,10 +10,11 @@ use raas_types::VendorName;
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::exposure;
+use crate::exposure::{self, BucketState};
 use crate::follow_up::await_served;
 use crate::output;
 use crate::platform;
+use crate::status;
 use crate::storage::{OpenRegistry, check_storage, say_on_stderr};
 use raas_base::failure::Failure;
 use raas_platform::Local;
@@ -21,7 +22,7 @@ use raas_publish::home::{Home, Vendor};
 use raas_publish::publication;
 use raas_publish::repair::LostHistory;
 use raas_publish::service;
-use raas_publish::storage::probe;
+use raas_publish::storage::{Storage, probe};
 use raas_publish::storage_note;
 
 /// Set up a vendor's registry, or complete it
@@ -73,7 +74,7 @@ pub(crate) struct Arguments {
     /// Mend a damaged home and bucket from whatever copy is good, and say what could not be mended
     ///
     /// The command reads the record and all stored content. It restores the record from the history in the bucket, from the
-    /// files for servers, and from the backup in the configuration repository. It removes damaged content that has no other
+    /// files for servers, and from the backup in the configuration repository. It notes damaged content that has no other
     /// copy, so that the next push of the image stores it anew.
     #[arg(long)]
     repair: bool,
@@ -84,6 +85,13 @@ pub(crate) struct Arguments {
     /// repair then refuses.
     #[arg(long, requires = "repair")]
     without_history: bool,
+
+    /// With --repair, choose this commit as the last publication if the history has several ends
+    ///
+    /// That can be so if the bucket has lost its pointer. raas never chooses between several ends: the error of a command that
+    /// meets them names them, with who published them when. The beginning of a commit's id suffices.
+    #[arg(long, value_name = "COMMIT", requires = "repair", conflicts_with = "without_history")]
+    accept_history: Option<String>,
 
     /// Print one JSON object instead of text
     #[arg(long)]
@@ -107,9 +115,11 @@ impl Arguments {
     }
 }
 
-/// The result for scripts.
+/// A vendor that is set up.
 #[derive(Serialize)]
-struct SetupReport {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct SetupReport {
+    #[cfg_attr(test, schemars(with = "String"))]
     vendor: VendorName,
     platform: &'static str,
     folder: String,
@@ -117,8 +127,7 @@ struct SetupReport {
     storage: String,
     /// What the setup did to the bucket, and found there.
     prepared: Vec<String>,
-    /// Whether the S3 service keeps the promises of conditional writes; none for a folder.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Whether the S3 service keeps the promises of conditional writes. `null` for a folder.
     conditional_writes: Option<bool>,
     /// Settings that some clients or users may trip over.
     warnings: Vec<String>,
@@ -128,9 +137,19 @@ struct SetupReport {
     remembered: bool,
     /// The addresses of the vendor's servers.
     servers: Vec<String>,
-    /// With `--repair`: what was mended, and what could not be mended.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// What was mended, and what could not be mended. `null` without --repair.
     repair: Option<repair::Repaired>,
+}
+
+/// With --dry-run, what would change in the cluster.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct PreviewReport<'a> {
+    /// `null` for the fleet.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    vendor: Option<&'a VendorName>,
+    /// A line for each object.
+    cluster_changes: &'a [String],
 }
 
 pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
@@ -144,7 +163,8 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
     }
     let Some(name) = &arguments.vendor else { return fleet::run(&config, arguments) };
     let vendor = home.vendor(name);
-    let existed = vendor.exists();
+    // A repair begins with a home that cannot be read.
+    let existed = if arguments.repair { !vendor.is_absent() } else { vendor.exists()? };
     let say = |line: String| {
         if !arguments.json {
             output::line(&line);
@@ -163,7 +183,7 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
     platform::check(&config, vendor.name())?;
     let chosen = platform::choose(home, &config, vendor.name(), arguments.create)?;
     if let Some(place) = &chosen.place {
-        output::error(&format!("Setting up {} in {place}", vendor.name()));
+        output::note(&format!("Setting up {} in {place}", vendor.name()));
     }
     let mut repaired = match arguments.repair {
         true => Some(repair::Repaired::begin(&vendor)?),
@@ -174,8 +194,13 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
     vendor.make_folder()?;
     if let Some(repaired) = &mut repaired {
         repair::metadata(repaired, &open, &vendor, &config, arguments.lost_history())?;
+        if let Some(commit) = &arguments.accept_history {
+            repair::history(repaired, &open, &vendor, commit)?;
+        }
     }
-    let prepared = storage.capabilities().prepare(arguments.create)?;
+    let state = if arguments.repair { BucketState::Damaged } else { BucketState::Sound };
+    exposure::check_bucket(&vendor, &open, &config.vendor(vendor.name()), state)?;
+    let prepared = prepare(&vendor, storage, arguments)?;
     prepared.iter().for_each(|line| say(line.clone()));
     probe(storage)?;
     say(format!("Storage {} can be written, read, listed and deleted from", storage.display_name()));
@@ -187,10 +212,10 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
     let conditional_writes = shared.then(|| service::learn(&vendor, storage)).transpose()?;
     match conditional_writes {
         Some(true) => say(
-            "The service has conditional writes: a run that dies keeps other homes waiting for a minute".into(),
+            "The service has conditional writes: after a run is killed, other homes can publish within a minute".into(),
         ),
         Some(false) => say(
-            "The service has no conditional writes: a run that dies keeps other homes waiting for five minutes"
+            "The service has no conditional writes: after a run is killed, other homes can publish within five minutes"
                 .into(),
         ),
         None => {}
@@ -202,11 +227,11 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
         repaired.lines().into_iter().for_each(&say);
     }
     let ensured = chosen.platform.ensure(vendor.name(), &|line| say(line.to_owned()))?;
-    platform::unused_cluster(&config).iter().for_each(|note| output::error(note));
+    platform::unused_cluster(&config).iter().for_each(|note| output::note(note));
     platform::deliver(home, &config, &vendor, &|line| say(line.to_owned()))?;
     let serving = Local::new(home.servers()).servers(vendor.name())?;
     if let Some(head) = vendor.record().head()? {
-        // What the setup has completed is of use when it is served.
+        // The setup may have published what a killed run left, so it waits until servers serve that.
         await_served(home, &vendor, &serving, &head, &|line| say(line.to_owned()))?;
     }
     // Only settings that work are added to the configuration.
@@ -214,7 +239,8 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
     if remembered {
         say(format!("Remembered in {}", config.source));
     }
-    let warnings = config.warnings_for(vendor.name());
+    let mut warnings = config.warnings_for(vendor.name());
+    warnings.extend(status::refused_reads(&vendor, &config, storage));
     warnings.iter().for_each(|warning| say(format!("warning: {warning}")));
     say(format!("Publish an image: raas push {} IMAGE --from FILE", vendor.name()));
     let is_whole = repaired.as_ref().is_none_or(|repaired| repaired.lost.is_empty());
@@ -236,9 +262,24 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
     Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Checks the storage, and with --create makes what is missing. The folder of a new vendor does not outlast a failure.
+fn prepare(vendor: &Vendor, storage: &dyn Storage, arguments: &Arguments) -> Result<Vec<String>, Failure> {
+    let prepared = storage.capabilities().prepare(arguments.create);
+    if prepared.is_err() && vendor.is_absent() {
+        vendor.remove_empty_folder();
+    }
+    Ok(prepared.map_err(|error| match &arguments.s3bucket {
+        // A setup that fails adds the option to no configuration.
+        Some(bucket) if matches!(storage.capabilities().exists(), Ok(false)) => {
+            error.hint(format!("make it with `raas setup {} --s3bucket {bucket} --create`", vendor.name()))
+        }
+        _ => error,
+    })?)
+}
+
 /// Checks that the vendor's publication can move to a storage, and remembers the storage.
 fn accept_storage(vendor: &Vendor, open: &OpenRegistry<'_>) -> Result<(), Failure> {
-    let _lock = vendor.lock()?;
+    let _lock = vendor.lock(&say_on_stderr())?;
     storage_note::check_complete(vendor, open.storage())?;
     open.remember_storage()
 }
@@ -247,10 +288,11 @@ fn accept_storage(vendor: &Vendor, open: &OpenRegistry<'_>) -> Result<(), Failur
 /// not exist afterwards: otherwise a later command could publish to it.
 fn complete(vendor: &Vendor, open: &OpenRegistry<'_>, existed: bool) -> Result<(), Failure> {
     open.remember_storage()?;
-    vendor.create()?;
+    vendor.create(open.registry().say)?;
     let reconciled = publication::reconcile(&open.registry());
     if reconciled.is_err() && !existed {
-        // The first failure is the cause. A vendor that cannot be withdrawn has the storage of its configuration.
+        // The first failure is the cause. If the withdrawal fails too, the vendor stays, with the storage of this
+        // configuration.
         drop(vendor.withdraw());
     }
     reconciled
@@ -269,7 +311,7 @@ fn inspect(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> 
     platform::expect_cluster(config, "--dry-run")?;
     let changes = platform::preview(config, vendor.as_ref(), *create)?;
     if *json {
-        output::json(&serde_json::json!({ "vendor": vendor, "changes": changes }));
+        output::json(&PreviewReport { vendor: vendor.as_ref(), cluster_changes: &changes });
     } else {
         changes.iter().for_each(|line| output::line(line));
     }

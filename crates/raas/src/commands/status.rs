@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::config::Config;
 use crate::output;
 use crate::progress::{Progress, bytes};
-use crate::status::egress::{Egress, Host};
+use crate::status::egress::{Egress, Host, HostShare};
 use crate::status::{self, Deep, Outcome, Status};
 use crate::sync_rule::SyncSource;
 use crate::vendors;
@@ -102,6 +102,22 @@ fn rate(text: &str) -> Result<u64, String> {
     number.filter(|number| *number > 0).ok_or_else(|| "expected a number of bytes, such as 50M".to_owned())
 }
 
+/// The checks of one vendor, or of all.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct StatusReport {
+    /// Whether every check of every vendor holds. Warnings do not count.
+    healthy: bool,
+    vendors: Vec<Status>,
+}
+
+/// With --egress, the hosts that a firewall must allow.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct EgressReport {
+    vendors: Vec<Egress>,
+}
+
 pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
     if arguments.egress {
         return egress(home, config, arguments);
@@ -127,12 +143,13 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
         let text = status::metrics::render(&status);
         files::write_shared(file, text.as_bytes()).context(|| format!("cannot write {}", file.display()))?;
     }
+    let healthy = status.healthy;
     if arguments.json {
-        output::json(&status);
+        output::json(&StatusReport { healthy, vendors: vec![status] });
     } else {
         print(&status);
     }
-    Ok(if status.healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The repository of an address, with all its tags.
@@ -151,11 +168,6 @@ const IN_FLIGHT: usize = 8;
 
 /// Checks all vendors, and prints a line for each.
 fn all(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
-    #[derive(Serialize)]
-    struct StatusReport {
-        healthy: bool,
-        vendors: Vec<Status>,
-    }
     let quiet = Progress::quiet();
     let deep = Deep { progress: &quiet, rate: arguments.rate, resume: arguments.resume };
     let deep = arguments.deep.then_some(&deep);
@@ -177,8 +189,8 @@ fn all(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, 
         output::line("no vendor is set up or configured");
     }
     vendors.iter().for_each(print_line);
-    if !healthy {
-        output::error("hint: run `raas status ISV` for the checks of a vendor");
+    if let Some(Status { vendor, .. }) = vendors.iter().find(|status| !status.healthy) {
+        output::note(&format!("hint: run `raas status {vendor}` for all checks of {vendor}"));
     }
     Ok(code)
 }
@@ -203,10 +215,6 @@ fn print_line(status: &Status) {
 }
 
 fn egress(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
-    #[derive(Serialize)]
-    struct EgressReport {
-        vendors: Vec<Egress>,
-    }
     let vendors = match &arguments.vendor {
         Some(name) => vec![vendors::existing(home, config, name)?],
         None => home.vendors().context(|| format!("cannot read {}", home.root().display()))?,
@@ -225,12 +233,12 @@ fn egress(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCod
         }
         for image in images {
             let tag = image.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
-            for (host, from) in &image.from {
+            for HostShare { host, size: from } in &image.hosts {
                 let share = match image.size {
                     Some(size) => format!("{} of {}", bytes(*from), bytes(size)),
                     None => "all".to_owned(),
                 };
-                output::line(&format!("  {:40}  {share} from {host}", format!("{}{tag}", image.image)));
+                output::line(&format!("  {:40}  {share} from {host}", format!("{}{tag}", image.repository)));
             }
         }
     }

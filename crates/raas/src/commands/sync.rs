@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use raas_types::{RepositoryName, VendorName};
+use raas_types::{RepositoryName, Tag, VendorName};
 
 use crate::config::Config;
 use crate::output::{self, number};
@@ -89,9 +89,9 @@ fn outcome(image: &ImageReport, dry_run: bool) -> String {
         Outcome::Changed => {
             let (publishes, removes) =
                 if dry_run { ("would publish", "would remove") } else { ("published", "removed") };
-            let mut text = format!("{publishes} {}", number(image.changed.len(), "tag"));
+            let mut text = format!("{publishes} {}", tags(&image.changed));
             if !image.removed.is_empty() {
-                text.push_str(&format!(", {removes} {}", number(image.removed.len(), "tag")));
+                text.push_str(&format!(", {removes} {}", tags(&image.removed)));
             }
             if let Some(commit) = &image.commit {
                 text.push_str(&format!(" as commit {}", &commit[..commit.len().min(12)]));
@@ -99,4 +99,18 @@ fn outcome(image: &ImageReport, dry_run: bool) -> String {
             text
         }
     }
+}
+
+/// The number of the tags, and the names of the first.
+fn tags(tags: &[Tag]) -> String {
+    const MOST: usize = 20;
+    let count = number(tags.len(), "tag");
+    if tags.is_empty() {
+        return count;
+    }
+    let mut names: Vec<String> = tags.iter().take(MOST).map(ToString::to_string).collect();
+    if tags.len() > MOST {
+        names.push(format!("and {} more", tags.len() - MOST));
+    }
+    format!("{count} ({})", names.join(", "))
 }

@@ -37,13 +37,16 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// The result for scripts.
+/// What was removed from the platform.
 #[derive(Serialize)]
-struct TeardownReport {
-    /// Nothing for the fleet.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct TeardownReport {
+    /// `null` for the fleet.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     vendor: Option<VendorName>,
     platform: &'static str,
-    removed: Vec<String>,
+    /// The names of the objects in the cluster.
+    removed_resources: Vec<String>,
 }
 
 pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
@@ -85,7 +88,11 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
         say(&format!("Nothing of {whose} is in {place}"));
     }
     if *json {
-        output::json(&TeardownReport { vendor: vendor.clone(), platform: chosen.platform.name(), removed });
+        output::json(&TeardownReport {
+            vendor: vendor.clone(),
+            platform: chosen.platform.name(),
+            removed_resources: removed,
+        });
     }
     Ok(ExitCode::SUCCESS)
 }

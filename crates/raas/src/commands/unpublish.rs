@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use raas_types::{ImageArgument, VendorName};
+use raas_types::{ImageArgument, Tag, VendorName};
 
 use crate::config::Config;
+use crate::immutable::ImmutableTags;
 use raas_base::failure::Failure;
 use raas_publish::home::Home;
 use raas_publish::republish;
@@ -28,6 +29,10 @@ pub(crate) struct Arguments {
     #[arg(value_name = "IMAGE[:TAG]")]
     image: ImageArgument,
 
+    /// Remove a tag that `immutable_tags` of raas.cfg protects; the log shows who did it
+    #[arg(long)]
+    force_tag: bool,
+
     /// Write no backup to the configuration repository
     #[arg(long)]
     nocommit: bool,
@@ -38,10 +43,14 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<ExitCode, Failure> {
-    let Arguments { vendor, image, nocommit, json } = arguments;
+    let Arguments { vendor, image, force_tag, nocommit, json } = arguments;
     let ImageArgument { name, tag } = image;
     let republish =
         Republish { home, config, vendor: &vendor, name: &name, no_backup: nocommit, quiet: json };
-    republish.run(|registry, name| republish::unpublish(registry, name, tag.as_ref()))?.print(json);
+    let immutable = ImmutableTags::new(config, &vendor, force_tag);
+    let may_remove = |tags: &[Tag]| immutable.check_removal(tags);
+    let report =
+        republish.run(|registry, name| republish::unpublish(registry, name, tag.as_ref(), &may_remove))?;
+    report.print(json);
     Ok(ExitCode::SUCCESS)
 }

@@ -60,14 +60,13 @@ fn shown(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use raas_types::VendorName;
-
     use crate::config::ini::Ini;
-    use crate::config::sections::VendorSettings;
+    use crate::config::sections::VendorSections;
 
-    fn read(text: &str) -> Result<Vec<(VendorName, VendorSettings)>, String> {
+    fn read(text: &str) -> Result<VendorSections, String> {
         let ini = Ini::parse(text.as_bytes(), &|_| None).unwrap();
-        VendorSettings::read_all(&ini, std::path::Path::new(""))
+        VendorSections::read(&ini, std::path::Path::new(""))
+            .and_then(VendorSections::all_right)
             .map_err(|error| format!("line {}: {}", error.line, error.message))
     }
 
@@ -108,7 +107,7 @@ mod tests {
         let table = [("/x/y/", Some("x/y")), ("/", None), ("Team 1/ü", Some("Team 1/ü"))];
         for (prefix, expected) in table {
             let vendors = read(&format!("[acme]\ns3_prefix = {prefix}\n")).unwrap();
-            assert_eq!(vendors[0].1.s3_prefix.as_deref(), expected, "{prefix}");
+            assert_eq!(vendors.sections[0].settings.s3_prefix.as_deref(), expected, "{prefix}");
         }
         for prefix in
             ["/a/../b/", "a//b", "//a", ".", "./a", "_turns", "a/_record", "a\u{7}", "a/*", "a?", "$a"]

@@ -38,7 +38,7 @@ const KEYS: [(&str, &[&str]); 5] = [
 ];
 
 /// The values read so far that have an effect only together with other values.
-struct Draft {
+struct JoinedValues {
     url_match: String,
     url_replace: String,
     secret: Option<(String, usize)>,
@@ -72,7 +72,7 @@ impl CraneConf {
             rules: CraneRules::default(),
             notes: Vec::new(),
         };
-        let mut draft = Draft {
+        let mut draft = JoinedValues {
             url_match: String::new(),
             url_replace: String::new(),
             secret: None,
@@ -110,7 +110,13 @@ impl CraneConf {
         conf.finish(draft)
     }
 
-    fn take(&mut self, section: &str, key: &str, value: &Value, draft: &mut Draft) -> Result<(), IniError> {
+    fn take(
+        &mut self,
+        section: &str,
+        key: &str,
+        value: &Value,
+        draft: &mut JoinedValues,
+    ) -> Result<(), IniError> {
         match (section, key) {
             ("general", "data_dir") => self.data_dir = value.text.clone().into(),
             ("general", "data_dir_polling_interval") => self.every = seconds(value)?,
@@ -143,7 +149,7 @@ impl CraneConf {
         Ok(())
     }
 
-    fn finish(mut self, draft: Draft) -> Result<Self, IniError> {
+    fn finish(mut self, draft: JoinedValues) -> Result<Self, IniError> {
         match (draft.url_match.is_empty(), draft.url_replace.is_empty()) {
             (false, false) => self.rules.rewrite = Some((draft.url_match, draft.url_replace)),
             (true, true) => {}

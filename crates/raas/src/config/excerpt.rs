@@ -18,14 +18,16 @@ pub(super) struct Entry {
     pub(super) value: Secret,
 }
 
+impl Entry {
+    pub(super) fn new(section: &str, key: &str, value: &str) -> Self {
+        Self { section: section.to_owned(), key: key.to_owned(), value: Secret::new(value) }
+    }
+}
+
 /// Every key of the file, as it is used.
 pub(super) fn values(ini: &Ini) -> Vec<Entry> {
     let of_section = |section: &str| {
-        let entry = |(key, value): (&str, &ini::Value)| Entry {
-            section: section.to_owned(),
-            key: key.to_owned(),
-            value: Secret::new(value.text.clone()),
-        };
+        let entry = |(key, value): (&str, &ini::Value)| Entry::new(section, key, &value.text);
         ini.section(section).map(entry).collect::<Vec<_>>()
     };
     ini.sections().flat_map(|section| of_section(section.name)).collect()
@@ -41,8 +43,17 @@ const PLACEHOLDER: &str = "REPLACE-ME";
 const FILES: [&str; 4] = ["htpasswd", "token_keys", "client_ca", "cdn_cloudfront_key"];
 
 /// The keys that only the machine of the operator needs.
-const NOT_FOR_SERVERS: [&str; 6] =
-    ["openshift_domain", "tls_certificate", "tls_key", "profile", "git_url", "git_branch"];
+const NOT_FOR_SERVERS: [&str; 9] = [
+    "openshift_domain",
+    "tls_certificate",
+    "tls_key",
+    "profile",
+    "git_url",
+    "git_branch",
+    "require_certified",
+    "require_signature",
+    "signature_identity",
+];
 
 /// The most bytes of all files together: they go into one secret of Kubernetes, which holds 1 MiB.
 const MAX_SIZE: usize = 700_000;
@@ -129,7 +140,7 @@ fn read(key: &str, file: &Path) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ConfigRequest;
+    use crate::config::{ConfigRequest, NeededSections};
     use raas_publish::home::Home;
 
     fn load(text: &str, more: &[(&str, &str)]) -> (tempfile::TempDir, Config) {
@@ -140,7 +151,9 @@ mod tests {
             std::fs::write(folder.path().join(name), content).unwrap();
         }
         let request = ConfigRequest { file: Some(file), ..ConfigRequest::default() };
-        let config = Config::load(&request, &|| Home::new(Some(folder.path().join("home")))).unwrap();
+        let config =
+            Config::load(&request, &|| Home::new(Some(folder.path().join("home"))), NeededSections::All)
+                .unwrap();
         (folder, config)
     }
 

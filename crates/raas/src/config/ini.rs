@@ -10,6 +10,15 @@ use std::fmt;
 pub(super) struct Ini {
     sections: Vec<Section>,
     entries: Vec<Entry>,
+    /// The faults that concern one section, in the order of the lines.
+    faults: Vec<Fault>,
+}
+
+/// A fault of one section. The other sections can be read all the same.
+#[derive(Debug)]
+struct Fault {
+    section: String,
+    error: IniError,
 }
 
 #[derive(Debug)]
@@ -65,7 +74,7 @@ impl Value {
 pub(super) type Environment<'a> = dyn Fn(&str, &str, &str) -> Result<String, String> + 'a;
 
 /// An error in the file, and its line.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct IniError {
     pub(super) line: usize,
     pub(super) message: String,
@@ -89,15 +98,39 @@ impl Ini {
     ///
     /// # Errors
     /// A line cannot be read, or a variable is missing or refused.
-    pub(super) fn parse_guarded(bytes: &[u8], environment: &Environment<'_>) -> Result<Self, IniError> {
-        let mut ini = Self::parse_plain(bytes)?;
+    fn parse_guarded(bytes: &[u8], environment: &Environment<'_>) -> Result<Self, IniError> {
+        Self::parse_by_section(bytes, environment)?.without_faults()
+    }
+
+    /// Like [`parse_guarded`](Self::parse_guarded), but a fault of one section is no error: see [`fault`](Self::fault).
+    ///
+    /// # Errors
+    /// The file is no UTF-8, or its sections cannot be told apart.
+    pub(super) fn parse_by_section(bytes: &[u8], environment: &Environment<'_>) -> Result<Self, IniError> {
+        let mut ini = Self::split(bytes)?;
         for Entry { section, key, value } in &mut ini.entries {
             let variable = |name: &str| environment(section, key, name);
-            let expanded = expand(&value.text, &variable).map_err(|message| value.error(message))?;
-            let written = std::mem::replace(&mut value.text, expanded);
-            value.written = Some(written).filter(|written| *written != value.text);
+            match expand(&value.text, &variable) {
+                Ok(expanded) => {
+                    let written = std::mem::replace(&mut value.text, expanded);
+                    value.written = Some(written).filter(|written| *written != value.text);
+                }
+                Err(message) => {
+                    ini.faults.push(Fault { section: section.clone(), error: value.error(message) });
+                }
+            }
         }
+        ini.faults.sort_by_key(|fault| fault.error.line);
         Ok(ini)
+    }
+
+    /// The first fault of a section.
+    pub(super) fn fault(&self, section: &str) -> Option<&IniError> {
+        self.faults.iter().find(|fault| fault.section == section).map(|fault| &fault.error)
+    }
+
+    fn without_faults(mut self) -> Result<Self, IniError> {
+        if self.faults.is_empty() { Ok(self) } else { Err(self.faults.remove(0).error) }
     }
 
     /// Reads a file and leaves `${NAME}` as it is.
@@ -105,6 +138,11 @@ impl Ini {
     /// # Errors
     /// A line cannot be read.
     pub(super) fn parse_plain(bytes: &[u8]) -> Result<Self, IniError> {
+        Self::split(bytes)?.without_faults()
+    }
+
+    /// Splits a file into sections and keys.
+    fn split(bytes: &[u8]) -> Result<Self, IniError> {
         let text = std::str::from_utf8(bytes).map_err(|error| {
             let line = 1 + bytes[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count();
             IniError { line, message: "the line is not UTF-8".into() }
@@ -142,11 +180,14 @@ impl Ini {
             }
             // The error does not show the line: it may hold a secret.
             let expected = || IniError { line, message: "expected `key = value`".into() };
-            let (key, value) = trimmed.split_once(['=', ':']).ok_or_else(expected)?;
-            let key = key.trim().to_ascii_lowercase();
-            if key.is_empty() {
-                return Err(expected());
-            }
+            let parts = trimmed.split_once(['=', ':']).map(|(key, value)| (key.trim(), value));
+            let Some((key, value)) = parts.filter(|(key, _)| !key.is_empty()) else {
+                let section = section.clone().ok_or_else(expected)?;
+                ini.faults.push(Fault { section, error: expected() });
+                open = false;
+                continue;
+            };
+            let key = key.to_ascii_lowercase();
             let Some(section) = section.clone() else {
                 return Err(IniError {
                     line,
@@ -156,7 +197,7 @@ impl Ini {
             if let Some(first) = ini.entries.iter().find(|entry| entry.section == section && entry.key == key)
             {
                 let message = format!("[{section}] has `{key}` already, in line {}", first.value.line);
-                return Err(IniError { line, message });
+                ini.faults.push(Fault { section: section.clone(), error: IniError { line, message } });
             }
             ini.entries.push(Entry {
                 section,

@@ -121,7 +121,7 @@ impl<T> Section<T> {
     /// Reads the section of this name into `settings`. Relative paths start at `folder`.
     ///
     /// # Errors
-    /// A key is unknown, or a value cannot be used.
+    /// A key is unknown, or a value cannot be used. `settings` then has all other values, and the error is the first one.
     pub(super) fn read(
         &self,
         ini: &Ini,
@@ -129,17 +129,19 @@ impl<T> Section<T> {
         folder: &Path,
         settings: &mut T,
     ) -> Result<(), IniError> {
+        let mut whole = Ok(());
         for (name_of_key, value) in ini.section(name) {
             let key = self.keys.iter().find(|key| key.is_called(name_of_key));
-            let key = key.ok_or_else(|| self.unknown(name, name_of_key, value))?;
-            match key.read {
-                Read::One(read) => read(settings, value, folder)?,
-                Read::Family(beginning, read) => {
-                    read(settings, name_of_key.strip_prefix(beginning).unwrap_or_default(), value)?;
+            let read = match key.map(|key| &key.read) {
+                None => Err(self.unknown(name, name_of_key, value)),
+                Some(Read::One(read)) => read(settings, value, folder),
+                Some(Read::Family(beginning, read)) => {
+                    read(settings, name_of_key.strip_prefix(beginning).unwrap_or_default(), value)
                 }
-            }
+            };
+            whole = whole.and(read);
         }
-        Ok(())
+        whole
     }
 
     /// Whether the value of a key is hidden. The value of an unknown key is hidden too: it may be a misspelt password.

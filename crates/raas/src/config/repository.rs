@@ -1,6 +1,8 @@
 //! The configuration repository: the private git repository that holds `raas.cfg` and receives the backups.
 
+use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -37,12 +39,32 @@ const TRIES: u32 = 20;
 /// The measure of the pauses between tries: see [`pause`].
 const PACE: Duration = Duration::from_millis(100);
 
+/// Refuses the address of a repository on this machine that does not exist: then the address is wrong, and no network.
+///
+/// Source: git-clone(1), "GIT URLS": a path has no `:` before its first `/`.
+fn check_local_path(address: &str) -> Result<(), Failure> {
+    let path = match address.strip_prefix("file://") {
+        Some(path) => path,
+        None if address.split('/').next().is_some_and(|first| first.contains(':')) => return Ok(()),
+        None => address,
+    };
+    match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let message = format!("there is no configuration repository {}", redact::address(address));
+            Err(Failure::new(Kind::Usage, message).hint("correct --config-repo or RAAS_CONF_REPO"))
+        }
+        // git says what else is wrong.
+        _ => Ok(()),
+    }
+}
+
 impl ConfigRepository {
     /// Clones the repository.
     ///
     /// # Errors
     /// It cannot be cloned, or has commits and no `raas.cfg`.
     pub(super) fn open(remote: Remote, branch: Option<&str>, home: &Home) -> Result<Self, Failure> {
+        check_local_path(&remote.address)?;
         let parent = home.config_clones();
         let scratch = Scratch::new(&parent)
             .context(|| format!("cannot make a private folder in {}", parent.display()))?;

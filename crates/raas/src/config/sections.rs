@@ -10,6 +10,7 @@ pub(crate) use aws::Aws;
 pub(crate) use openshift::{Openshift, PlatformName};
 pub(crate) use pulpserver::Pulpserver;
 pub(crate) use vendor::VendorSettings;
+pub(super) use vendor::{VendorSection, VendorSections};
 
 use std::path::Path;
 

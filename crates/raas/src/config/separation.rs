@@ -3,43 +3,62 @@
 use raas_types::VendorName;
 
 use super::ini::{Ini, IniError};
-use super::sections::VendorSettings;
+use super::sections::{VendorSection, VendorSettings};
 
-/// Checks that no vendor's prefix contains another vendor's objects.
-pub(super) fn check(ini: &Ini, vendors: &[(VendorName, VendorSettings)]) -> Result<(), IniError> {
+/// Refuses all sections whose objects would overlap: which of them is right cannot be known, and one vendor's server must
+/// not serve another's protected content.
+pub(super) fn check(ini: &Ini, sections: &mut [VendorSection]) {
     let region = ini.value("aws", "region").map(|value| value.text.as_str());
-    for (n, (vendor, settings)) in vendors.iter().enumerate() {
-        for (other, others) in &vendors[..n] {
-            if !overlap(settings, others, region) {
-                continue;
-            }
-            let line = |vendor: &VendorName| {
-                let value = |key: &str| ini.value(vendor.as_str(), key);
-                value("s3_prefix").or_else(|| value("s3_bucket")).map_or(0, |value| value.line())
-            };
-            let message = format!(
-                "the objects of [{vendor}], {}, and those of [{other}] (line {}), {}, would overlap: give each vendor a \
-                 bucket, or an `s3_prefix` that is not within the other's",
-                name(settings),
-                line(other),
-                name(others)
-            );
-            return Err(IniError { line: line(vendor), message });
+    // A section with another fault may name a wrong place: a misspelt `s3_prefix` is no prefix. So such a section keeps away
+    // only a vendor with exactly its place.
+    let is_sound: Vec<bool> = sections.iter().map(|section| section.refusal.is_none()).collect();
+    for n in 0..sections.len() {
+        let (earlier, rest) = sections.split_at_mut(n);
+        let section = &mut rest[0];
+        if section.refusal.is_some() {
+            continue;
         }
+        let vendor = &section.vendor;
+        let overlaps = |(at, other): &(usize, &VendorSection)| {
+            let (one, other) = (&section.settings, &other.settings);
+            if is_sound[*at] { overlap(one, other, region) } else { is_same(one, other, region) }
+        };
+        let Some((at, other)) = earlier.iter().enumerate().find(overlaps) else { continue };
+        let line = |vendor: &VendorName| {
+            let value = |key: &str| ini.value(vendor.as_str(), key);
+            value("s3_prefix").or_else(|| value("s3_bucket")).map_or(0, |value| value.line())
+        };
+        let message = format!(
+            "the objects of [{vendor}], {}, and those of [{}] (line {}), {}, would overlap: give each vendor a \
+             bucket, or an `s3_prefix` that is not within the other's",
+            name(&section.settings),
+            other.vendor,
+            line(&other.vendor),
+            name(&other.settings)
+        );
+        let error = IniError { line: line(vendor), message };
+        earlier[at].refusal.get_or_insert_with(|| error.clone());
+        section.refusal = Some(error);
     }
-    Ok(())
 }
 
 fn overlap(one: &VendorSettings, other: &VendorSettings, region: Option<&str>) -> bool {
-    let path = |settings: &VendorSettings| match &settings.s3_prefix {
-        Some(prefix) => format!("{prefix}/"),
-        None => String::new(),
-    };
     let within = |one: &VendorSettings, other: &VendorSettings| path(one).starts_with(&path(other));
+    is_in_one_bucket(one, other, region) && (within(one, other) || within(other, one))
+}
+
+fn is_same(one: &VendorSettings, other: &VendorSettings, region: Option<&str>) -> bool {
+    is_in_one_bucket(one, other, region) && path(one) == path(other)
+}
+
+fn is_in_one_bucket(one: &VendorSettings, other: &VendorSettings, region: Option<&str>) -> bool {
     one.s3_bucket.is_some()
         && one.s3_bucket == other.s3_bucket
         && service(one, region) == service(other, region)
-        && (within(one, other) || within(other, one))
+}
+
+fn path(settings: &VendorSettings) -> String {
+    settings.s3_prefix.as_ref().map(|prefix| format!("{prefix}/")).unwrap_or_default()
 }
 
 /// The identity of the service: host, port and path of its endpoint.
@@ -72,13 +91,16 @@ fn name(settings: &VendorSettings) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sections::VendorSections;
     use super::*;
 
     fn read(text: &str) -> Result<(), String> {
         let ini = Ini::parse(text.as_bytes(), &|_| None).unwrap();
-        VendorSettings::read_all(&ini, std::path::Path::new(""))
-            .and_then(|vendors| check(&ini, &vendors))
-            .map_err(|error| format!("line {}: {}", error.line, error.message))
+        let read = VendorSections::read(&ini, std::path::Path::new("")).and_then(|mut vendors| {
+            check(&ini, &mut vendors.sections);
+            vendors.all_right().map(drop)
+        });
+        read.map_err(|error| format!("line {}: {}", error.line, error.message))
     }
 
     #[test]

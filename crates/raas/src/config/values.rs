@@ -2,7 +2,7 @@
 //!
 //! A list is separated by commas, spaces or line breaks. A relative path starts at the folder of the file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use raas_base::Secret;
@@ -16,6 +16,7 @@ use raas_types::{
 use super::ini::{IniError, Value};
 use super::registry_address::RegistryAddress;
 use super::sections::PlatformName;
+use super::signed_name::SignedName;
 use super::tag_pattern::TagPattern;
 
 /// A text that is not empty.
@@ -131,6 +132,38 @@ pub(super) fn registry_addresses(value: &Value) -> Result<Vec<RegistryAddress>, 
 /// A list of patterns of tags.
 pub(super) fn tag_patterns(value: &Value) -> Result<Vec<TagPattern>, IniError> {
     words(value).map(|word| word.parse().map_err(|message: String| value.error(message))).collect()
+}
+
+/// A list of files with public keys. It is never empty: an empty value would switch a policy off without a word.
+pub(super) fn key_files(value: &Value, folder: &Path) -> Result<Vec<PathBuf>, IniError> {
+    let mut files = Vec::new();
+    for word in words(value) {
+        if word.to_ascii_lowercase().starts_with("keyless") {
+            let message = format!(
+                "`{word}`: raas checks signatures of public keys only, since a keyless signature needs Sigstore's services; \
+                 give a file with a public key"
+            );
+            return Err(value.error(message));
+        }
+        if word.contains("://") {
+            let message = format!(
+                "`{word}` is no file; write the public key into one: cosign public-key --key {word} > vendor.pub"
+            );
+            return Err(value.error(message));
+        }
+        files.push(folder.join(word));
+    }
+    if files.is_empty() { Err(value.error("the value is empty".into())) } else { Ok(files) }
+}
+
+/// A list of names in registries.
+pub(super) fn signed_names(value: &Value) -> Result<Vec<SignedName>, IniError> {
+    let names: Result<Vec<_>, _> =
+        words(value).map(|word| word.parse().map_err(|message: String| value.error(message))).collect();
+    match names?.as_slice() {
+        [] => Err(value.error("the value is empty".into())),
+        names => Ok(names.to_vec()),
+    }
 }
 
 /// The host of a registry, with its port if it has one.

@@ -50,7 +50,11 @@ impl<'a> Variables<'a> {
             }
             Some(_) | None => {}
         }
-        (self.get)(name).ok_or_else(|| format!("the environment has no {name}"))
+        (self.get)(name).ok_or_else(|| {
+            format!(
+                "the environment has no {name}: set it, `export {name}=…` or in the file of variables of the service's unit"
+            )
+        })
     }
 }
 

@@ -12,14 +12,34 @@ use crate::url::{authority, host_of};
 impl Config {
     /// The warnings about the file and all its sections, a sentence each.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        let vendors = self.vendors.iter().flat_map(|(name, settings)| of_vendor(name, settings));
+        let vendors = self.vendors.keys().flat_map(|vendor| self.of_vendor(vendor));
         self.readable_secrets().into_iter().chain(self.private_layer_url()).chain(vendors).collect()
     }
 
     /// The warnings about the file, `[redhat]` and one vendor's section.
     pub(crate) fn warnings_for(&self, vendor: &VendorName) -> Vec<String> {
-        let own = of_vendor(vendor, &self.vendor(vendor));
+        let own = self.of_vendor(vendor);
         self.readable_secrets().into_iter().chain(self.private_layer_url()).chain(own).collect()
+    }
+
+    fn of_vendor(&self, vendor: &VendorName) -> Vec<String> {
+        let addresses = of_addresses(vendor, &self.vendor(vendor));
+        self.unnamed_bucket(vendor).into_iter().chain(self.unused_cdn(vendor)).chain(addresses).collect()
+    }
+
+    fn unused_cdn(&self, vendor: &VendorName) -> Option<String> {
+        let settings = self.vendor(vendor);
+        let is_unused = settings.cdn_url.is_some() && settings.access != BucketAccess::Cdn;
+        is_unused.then(|| {
+            format!("[{vendor}] has `cdn_url`, but `access` is not `cdn`: servers redirect clients to the bucket, not to the CDN")
+        })
+    }
+
+    fn unnamed_bucket(&self, vendor: &VendorName) -> Option<String> {
+        let key = self.key_of_unnamed_bucket(vendor)?;
+        Some(format!(
+            "[{vendor}] has `{key}`, but no `s3_bucket`: the objects of {vendor} are in the home, and not in a bucket"
+        ))
     }
 
     /// A warning if every user of this machine may read secrets in the file. Who may read a repository is not raas's to
@@ -44,7 +64,7 @@ impl Config {
 }
 
 /// Warnings about the addresses in a vendor's section that the server sends clients to.
-fn of_vendor(vendor: &VendorName, settings: &VendorSettings) -> Vec<String> {
+fn of_addresses(vendor: &VendorName, settings: &VendorSettings) -> Vec<String> {
     let bucket = match settings.access {
         BucketAccess::Presigned | BucketAccess::Public => ("s3_endpoint", settings.s3_endpoint.as_deref()),
         BucketAccess::Cdn => ("cdn_url", settings.cdn_url.as_deref()),
@@ -57,8 +77,8 @@ fn of_vendor(vendor: &VendorName, settings: &VendorSettings) -> Vec<String> {
 fn warning(key: &str, section: &str, url: Option<&str>) -> Option<String> {
     let host = url.map(authority).filter(|authority| is_private_address(host_of(authority)))?;
     Some(format!(
-        "`{key}` of [{section}] sends clients to {host}, a private address: clients made with go-containerregistry refuse \
-         that for a registry with a name; write a host name"
+        "`{key}` of [{section}] sends clients to {host}, a private address. If the registry has a host name, clients made \
+         with go-containerregistry do not follow such a redirect: give {host} a host name, and use it here"
     ))
 }
 
@@ -69,13 +89,32 @@ mod tests {
     use super::super::variables::Variables;
     use super::*;
 
+    fn warnings(text: &str) -> Vec<String> {
+        let get = |_: &str| None;
+        let read = Config::read(text.as_bytes(), Path::new("raas.cfg"), &Variables::new(&get, None));
+        read.map_err(|error| error.message).unwrap().warnings()
+    }
+
+    #[test]
+    fn a_bucket_without_a_name_is_a_warning() {
+        let found = warnings("[acme]\ns3_region = eu-1\n[other]\n");
+        assert!(found.len() == 1 && found[0].starts_with("[acme] has `s3_region`, but no"), "{found:?}");
+        assert!(warnings("[acme]\ns3_region = eu-1\ns3_bucket = images\n").is_empty());
+    }
+
+    #[test]
+    fn a_cdn_that_no_client_is_sent_to_is_a_warning() {
+        let cdn = "[acme]\ns3_bucket = images\ncdn_url = https://cdn.x\n";
+        let found = warnings(cdn);
+        assert!(
+            found.len() == 1 && found[0].starts_with("[acme] has `cdn_url`, but `access` is not"),
+            "{found:?}"
+        );
+        assert!(warnings(&format!("{cdn}access = cdn\n")).is_empty());
+    }
+
     #[test]
     fn private_addresses_for_clients_are_a_warning() {
-        let warnings = |text: &str| {
-            let get = |_: &str| None;
-            let read = Config::read(text.as_bytes(), Path::new("raas.cfg"), &Variables::new(&get, None));
-            read.map_err(|error| error.message).unwrap().warnings()
-        };
         let bucket = "[acme]\ns3_bucket = images\n";
         let issuer = "token_service = s\ntoken_issuer = i\ntoken_keys = k\ntoken_realm";
         let table = [

@@ -1,5 +1,6 @@
 //! The checks of a config or layer: the registry's answers, its redirects, and the bytes at their end.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::time::SystemTime;
 
@@ -11,8 +12,10 @@ use super::web::{Answer, resolve_location};
 use super::{Problem, check_of_problems};
 use crate::forwarding::{forwards, is_refused};
 use crate::progress::bytes;
-use crate::status::Check;
+use crate::status::{Check, Outcome};
 use crate::url::{authority, host_of};
+use raas_base::redact;
+use raas_sources::registry::said;
 
 /// The length of the range that is requested of a blob, in bytes.
 const RANGE: u64 = 1024;
@@ -37,8 +40,34 @@ impl Blob {
     }
 }
 
-/// Checks a blob. With `deep`, every byte is downloaded and hashed.
-pub(super) fn check(session: &Session<'_>, blob: &Blob, deep: bool) -> Check {
+/// What was found out about a blob.
+#[derive(Debug)]
+pub(super) struct Examined {
+    kind: &'static str,
+    subject: String,
+    success: &'static str,
+    problems: Vec<Problem>,
+}
+
+impl Examined {
+    /// The check. A warning that another blob has had is not said again: most warnings are about the hosts.
+    pub(super) fn check(self, warned: &mut BTreeSet<String>) -> Check {
+        let Self { kind, subject, success, mut problems } = self;
+        let all = problems.len();
+        problems.retain(|problem| problem.outcome == Outcome::Failed || warned.insert(problem.found.clone()));
+        if problems.is_empty() && all > 0 {
+            return Check::warning(kind, format!("{subject}: as above"));
+        }
+        check_of_problems(kind, &subject, success, problems)
+    }
+}
+
+/// What to do about stored bytes that are not the published ones, or are missing.
+const DAMAGED: &str = "if the registry is yours, run `raas status ISV --deep`, and `raas setup ISV --repair`, which takes good \
+                       copies from wherever they are; otherwise tell the vendor of the image";
+
+/// Examines a blob. With `deep`, every byte is downloaded and hashed.
+pub(super) fn check(session: &Session<'_>, blob: &Blob, deep: bool) -> Examined {
     let url = session.url(&format!("blobs/{}", blob.digest));
     let mut problems = check_head(session, &url, blob);
     let range = format!("bytes=0-{}", RANGE.min(blob.size.max(1)) - 1);
@@ -51,7 +80,7 @@ pub(super) fn check(session: &Session<'_>, blob: &Blob, deep: bool) -> Check {
             problems.extend(check_content(session, &url, blob));
         }
     }
-    check_of_problems(blob.kind, &subject, if deep { ", all of it read" } else { "" }, problems)
+    Examined { kind: blob.kind, subject, success: if deep { ", all of it read" } else { "" }, problems }
 }
 
 /// Checks the answer to HEAD, after redirects.
@@ -77,7 +106,7 @@ fn check_head(session: &Session<'_>, url: &str, blob: &Blob) -> Vec<Problem> {
         return match answer.number("content-length") {
             Some(length) if length != blob.size => vec![Problem::failed(
                 format!("HEAD{redirected} says {length} bytes, the manifest {}", blob.size),
-                "publish the image again: the stored bytes are not the published ones",
+                DAMAGED,
             )],
             _ => Vec::new(),
         };
@@ -195,12 +224,14 @@ fn refusal(answer: Answer, at: &str, sent_token: bool, began: Option<Utc>) -> Pr
     let (status, theirs, host) = (answer.status, clock(&answer), authority(at).to_owned());
     let signed = signed::read(at);
     let body = answer.bytes(64 * 1024).unwrap_or_default();
+    let words = redact::text(&said(&body));
     let body = String::from_utf8_lossy(&body);
     let code =
         body.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>")).map(|(code, _)| code);
     // Only a plain word is shown, since the body comes from an untrusted service.
     let code = code.filter(|code| code.len() < 64 && code.bytes().all(|b| b.is_ascii_alphanumeric()));
-    let found = format!("{host} answers {status}{}", code.map(|code| format!(" {code}")).unwrap_or_default());
+    let found =
+        format!("{host} answers {status}{}{words}", code.map(|code| format!(" {code}")).unwrap_or_default());
     if sent_token {
         let fix = format!(
             "give {host} a name elsewhere: below the registry's host, clients written in Go send it the registry's token"
@@ -223,7 +254,7 @@ fn refusal(answer: Answer, at: &str, sent_token: bool, began: Option<Utc>) -> Pr
             "give the registry valid credentials".into()
         }
         (401 | 403, _) if signed.is_none() => format!("let everybody read {host}, or let the registry sign URLs"),
-        (404, _) => "publish the image again: the object is missing".into(),
+        (404, _) => DAMAGED.into(),
         (429 | 500..=599, _) => format!("read the log of {host}, which is busy or broken"),
         _ => format!("read the log of {host}"),
     };
@@ -232,7 +263,6 @@ fn refusal(answer: Answer, at: &str, sent_token: bool, began: Option<Utc>) -> Pr
 
 /// Checks the answer to a request for a range.
 fn check_range(answer: Answer, blob: &Blob, host: &str) -> Vec<Problem> {
-    let fix = "publish the image again: the stored bytes are not the published ones";
     let mut problems = Vec::new();
     let total = match answer.status {
         206 => {
@@ -251,8 +281,10 @@ fn check_range(answer: Answer, blob: &Blob, host: &str) -> Vec<Problem> {
         }
     };
     match total {
-        Some(total) if total != blob.size => problems
-            .push(Problem::failed(format!("{host} has {total} bytes, the manifest says {}", blob.size), fix)),
+        Some(total) if total != blob.size => problems.push(Problem::failed(
+            format!("{host} has {total} bytes, the manifest says {}", blob.size),
+            DAMAGED,
+        )),
         Some(_) => {}
         None => problems.push(Problem::warning(
             format!("{host} does not send the length of the blob"),
@@ -288,10 +320,8 @@ fn check_content(session: &Session<'_>, url: &str, blob: &Blob) -> Vec<Problem> 
     let length = hash.length();
     let digest = hash.finish();
     if digest != blob.digest {
-        problems.push(Problem::failed(
-            format!("{length} bytes from {host} have the digest {digest}"),
-            "delete the stored object, which is damaged, and publish the image again",
-        ));
+        problems
+            .push(Problem::failed(format!("{length} bytes from {host} have the digest {digest}"), DAMAGED));
     }
     problems
 }

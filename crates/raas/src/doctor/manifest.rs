@@ -2,9 +2,9 @@
 
 use raas_types::{Descriptor, Digest, Manifest, Reference, media_type};
 
-use super::session::Session;
-use super::web::Answer;
-use super::{Problem, check_of_problems};
+use super::session::{Session, fix_of_ended_login};
+use super::web::{Answer, NoAnswer};
+use super::{Options, Problem, check_of_problems};
 use crate::status::{Check, Outcome};
 
 /// The `Accept` of today's clients.
@@ -42,10 +42,9 @@ pub(super) fn check(
         checks.extend(check_without_index(session, &url, reference));
         if matches!(reference, Reference::Tag(_)) {
             let by_digest = session.url(&format!("manifests/{}", got.digest));
-            let same = session
-                .ask("GET", &by_digest, &[("accept", ACCEPT_ALL)])
-                .and_then(|answer| answer.bytes(Manifest::MAX_SIZE));
-            if !same.is_ok_and(|bytes| Digest::of(&bytes) == got.digest) {
+            let same = session.ask("GET", &by_digest, &[("accept", ACCEPT_ALL)]).ok();
+            let same = same.and_then(|answer| answer.bytes(Manifest::MAX_SIZE).ok());
+            if same.is_none_or(|bytes| Digest::of(&bytes) != got.digest) {
                 let found = format!("the digest {} gives other bytes than the tag", got.digest);
                 checks.push(Check::failed(
                     "manifest",
@@ -98,8 +97,10 @@ fn fetch(session: &mut Session<'_>, url: &str, checks: &mut Vec<Check>) -> Optio
         Ok(answer) => {
             // A failed login is reported already, and is the reason for this answer.
             if checks[before..].iter().all(|check| check.outcome != Outcome::Failed) {
-                let found = format!("{url} answers {}", answer.status);
-                checks.push(Check::failed("manifest", found, fix_of(&answer, session)));
+                let status = answer.status;
+                let said = answer.said();
+                let fix = fix_of(status, &said, session);
+                checks.push(Check::failed("manifest", format!("{url} answers {status}{said}"), fix));
             }
             return None;
         }
@@ -157,17 +158,24 @@ fn fail(checks: &mut Vec<Check>, found: String, fix: &str) -> Option<FetchedMani
     None
 }
 
-/// What to do about an answer other than 200.
-fn fix_of(answer: &Answer, session: &Session<'_>) -> String {
-    let name = &session.options.name;
-    match answer.status {
-        401 | 403 if session.authorization.is_some() => {
+/// What to do about an answer other than 200, with the server's own words.
+fn fix_of(status: u16, said: &str, session: &Session<'_>) -> String {
+    let Options { host, name, login, .. } = session.options;
+    let log_in = format!("log in with `docker login {host}`, or give --username");
+    match status {
+        401 | 403 if login.is_some() => fix_of_ended_login(said, host).unwrap_or_else(|| {
             format!("ask the registry's operator whether {name} exists and the user may pull it")
+        }),
+        401 | 403 => log_in,
+        404 if said.contains("MANIFEST_UNKNOWN") => {
+            format!("check the tag: `skopeo list-tags docker://{host}/{name}` lists the tags of {name}")
         }
-        401 | 403 => format!("log in with `docker login {}`, or give --username", session.options.host),
-        404 => {
-            format!("check the name {name} and the tag; the registry may also hide the repository")
-        }
+        404 if login.is_some() => format!(
+            "check the name {name} and the tag; if they are right, ask the registry's operator to let the user pull {name}"
+        ),
+        404 => format!(
+            "check the name {name} and the tag; if they are right, {log_in}: a registry may hide {name}"
+        ),
         406 => "update the registry, which knows none of today's media types".into(),
         429 => "log in, or wait: the registry limits the number of requests".into(),
         301..=308 => "let the registry itself answer manifests, without a redirect".into(),
@@ -176,7 +184,7 @@ fn fix_of(answer: &Answer, session: &Session<'_>) -> String {
 }
 
 /// Compares the answer to HEAD with the answer to GET.
-fn compare(head: Result<Answer, String>, status: u16, digest: &Digest, length: u64) -> Option<Problem> {
+fn compare(head: Result<Answer, NoAnswer>, status: u16, digest: &Digest, length: u64) -> Option<Problem> {
     let fix = "answer HEAD as GET, without the body: containerd and docker begin with HEAD";
     let head = match head {
         Ok(head) => head,

@@ -6,12 +6,14 @@ use raas_types::Utc;
 use serde::Deserialize;
 
 use super::Options;
-use super::web::{Answer, Web};
+use super::connection;
+use super::web::{Answer, NoAnswer, Web};
 use crate::forwarding::is_refused;
 use crate::status::Check;
 use crate::url::{authority, host_of};
 use raas_base::redact;
-use raas_sources::registry::Challenge;
+use raas_http::TlsFault;
+use raas_sources::registry::{Challenge, RegistryError};
 
 /// The difference of clocks from which the doctor warns, in seconds. Storage services refuse signatures from 15 minutes
 /// on.
@@ -41,7 +43,7 @@ impl<'a> Session<'a> {
     }
 
     /// Sends a request with the credentials of the login.
-    pub(super) fn ask(&self, method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Answer, String> {
+    pub(super) fn ask(&self, method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Answer, NoAnswer> {
         let mut headers = headers.to_vec();
         if let Some(authorization) = &self.authorization {
             headers.push(("authorization", authorization));
@@ -56,7 +58,7 @@ impl<'a> Session<'a> {
         url: &str,
         headers: &[(&str, &str)],
         checks: &mut Vec<Check>,
-    ) -> Result<Answer, String> {
+    ) -> Result<Answer, NoAnswer> {
         let answer = self.ask(method, url, headers)?;
         if answer.status != 401 || self.authorization.is_some() || !self.log_in(&answer, checks) {
             return Ok(answer);
@@ -68,8 +70,9 @@ impl<'a> Session<'a> {
     pub(super) fn ping(&mut self, checks: &mut Vec<Check>) -> bool {
         let answer = match self.web.ask("GET", &self.base, &[]) {
             Ok(answer) => answer,
+            Err(_) if self.meets_tls() => return self.report_tls(checks),
             Err(error) => {
-                let fix = "read the registry's log, and check whether a proxy before it ends connections";
+                let fix = fix_of_silence(&error, self.host());
                 checks.push(Check::failed("ping", format!("{} does not answer: {error}", self.base), fix));
                 return false;
             }
@@ -93,12 +96,9 @@ impl<'a> Session<'a> {
                 checks.push(Check::failed("ping", format!("{found}, and redirects to {to}"), fix));
                 return false;
             }
-            400 if self.base.starts_with("http://") => {
-                let fix = "use the name in the certificate, if that port speaks TLS";
-                checks.push(Check::failed("ping", found, fix));
-                return false;
-            }
+            400 if self.meets_tls() => return self.report_tls(checks),
             _ => {
+                let found = format!("{found}{}", answer.said());
                 let fix = format!(
                     "check the name and the port, or the proxy's rule for /v2/: {} is not a registry",
                     self.host()
@@ -108,6 +108,21 @@ impl<'a> Session<'a> {
             }
         }
         true
+    }
+
+    /// Whether the requests have no TLS, but the port of the registry speaks it.
+    fn meets_tls(&self) -> bool {
+        self.base.starts_with("http://") && connection::speaks_tls(self.host())
+    }
+
+    fn report_tls(&self, checks: &mut Vec<Check>) -> bool {
+        let found = format!("this port speaks TLS, and the request to {} had none", self.base);
+        let fix = format!(
+            "leave out --plain-http, and remove {} from docker's \"insecure-registries\" and podman's `insecure`",
+            self.host()
+        );
+        checks.push(Check::failed("ping", found, fix));
+        false
     }
 
     /// Logs in as the challenge asks. Returns whether there are credentials now.
@@ -197,20 +212,29 @@ impl<'a> Session<'a> {
         })?;
         match answer.status {
             200 => {}
-            401 | 403 if basic.is_some() => {
+            status @ (401 | 403) if basic.is_some() => {
+                let said = answer.said();
+                let host = &self.options.host;
+                let fix = fix_of_ended_login(&said, host).unwrap_or_else(|| {
+                    format!("correct the name and the password: log in with `docker login {host}`, or give --username")
+                });
+                return Err((format!("{shown} refuses the name and the password ({status}){said}"), fix));
+            }
+            status @ (401 | 403) => {
+                let said = answer.said();
                 return Err((
-                    format!("{shown} refuses the name and the password ({})", answer.status),
+                    format!("{shown} gives no token without a password ({status}){said}"),
                     String::new(),
                 ));
             }
-            401 | 403 => {
-                return Err((
-                    format!("{shown} gives no token without a password ({})", answer.status),
-                    String::new(),
-                ));
+            429 => {
+                let wait =
+                    answer.number("retry-after").map_or("a while".to_owned(), |wait| format!("{wait} s"));
+                let found = format!("{shown} gives no token: it answers 429{}", answer.said());
+                return Err((found, format!("wait for {wait}, and correct the password if it is wrong")));
             }
             status => {
-                let found = format!("{shown} gives no token: it answers {status}");
+                let found = format!("{shown} gives no token: it answers {status}{}", answer.said());
                 return Err((found, format!("read the log of {issuer}")));
             }
         }
@@ -225,6 +249,33 @@ impl<'a> Session<'a> {
                 (format!("{shown} answers without a token"), fix)
             },
         )
+    }
+}
+
+/// What to do about a registry that does not answer. Behind a proxy, this is the first step that sees its certificate.
+fn fix_of_silence(error: &NoAnswer, host: &str) -> String {
+    match error.tls {
+        Some(TlsFault::NoTls) => {
+            "give --plain-http if the registry has no TLS, or correct the port".to_owned()
+        }
+        Some(fault) => RegistryError::Tls { host: host.to_owned(), fault, why: error.to_string() }.hint(),
+        None => "read the registry's log, and check whether a proxy before it ends connections".to_owned(),
+    }
+}
+
+/// What to do about a login that was right once, by the words of the server. `None` if they say nothing of that kind.
+pub(super) fn fix_of_ended_login(said: &str, host: &str) -> Option<String> {
+    let then =
+        format!("log in with `docker login {host}`; `docker logout {host}` is enough for public images");
+    let has = |word: &str| said.contains(word);
+    if has("revoked") {
+        Some(format!("ask the vendor for a new key, and {then}"))
+    } else if has("expired") {
+        Some(format!("ask the vendor to extend the key or for a new key, and {then}"))
+    } else if has("replaced") {
+        Some(format!("take the key's new password, and {then}"))
+    } else {
+        None
     }
 }
 

@@ -195,6 +195,8 @@ fn plan(config: &Config, instance: &Instance, facts: &Facts, secrets: Secrets) -
         None => SERVERS,
         Some(text) => text.parse().map_err(|error: String| wrong("servers", &error))?,
     };
+    let ingress_namespace = openshift.ingress_namespace.as_deref().map(Namespace::of_others).transpose();
+    let ingress_namespace = ingress_namespace.map_err(|error| wrong("ingress_namespace", &error))?;
     let registry = |vendor: &VendorName| {
         let settings = config.vendor(vendor);
         let certificate = certificate(vendor, &settings, secrets)?;
@@ -214,6 +216,7 @@ fn plan(config: &Config, instance: &Instance, facts: &Facts, secrets: Secrets) -
         memory: openshift.server_memory.unwrap_or(memory),
         registries,
         entry,
+        ingress_namespace,
         monitored: facts.has_monitors,
     })
 }

@@ -86,6 +86,7 @@ impl<'a> Line<'a> {
                 "-" => "",
                 agent => agent,
             },
+            customer: self.customer.as_deref().unwrap_or_default(),
             vendor: self.vendor.as_deref()?,
             repository: self.repository.as_deref()?,
             kind: Kind::from_name(self.kind.as_deref()?)?,

@@ -14,12 +14,16 @@ const OTHERS: &str = "(others)";
 
 /// The counted requests, by image.
 #[derive(Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Report {
-    #[serde(serialize_with = "images")]
+    #[serde(rename = "repositories", serialize_with = "images")]
+    #[cfg_attr(test, schemars(with = "Vec<PulledRepository<'static>>"))]
     pub(crate) images: BTreeMap<(String, String), Image>,
-    /// Pulls by customer, vendor and image, if any customer has pulled. The empty name is everybody else.
-    #[serde(serialize_with = "customers", skip_serializing_if = "no_customers")]
-    pub(crate) customers: BTreeMap<(String, String, String), u64>,
+    /// Pulls by customer, vendor and repository, if any customer has pulled. The empty name is everybody else.
+    #[serde(serialize_with = "customers")]
+    #[cfg_attr(test, schemars(with = "Vec<CustomerPulls<'static>>"))]
+    pub(crate) customers: BTreeMap<(String, String, String), CustomerCounts>,
+    /// The number of lines that were read.
     pub(crate) lines: Lines,
     #[serde(skip)]
     rows: usize,
@@ -27,19 +31,33 @@ pub(crate) struct Report {
 
 /// The counted requests of one image.
 #[derive(Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Image {
     pub(crate) pulls: u64,
-    /// By tag and day since 1970.
-    #[serde(serialize_with = "tags")]
+    /// Pulls by tag and day.
+    #[serde(rename = "pulls_by_tag", serialize_with = "tags")]
+    #[cfg_attr(test, schemars(with = "Vec<TagPulls<'static>>"))]
     pub(crate) tags: BTreeMap<(String, u64), u64>,
+    /// Requests that only looked whether a tag has moved.
     pub(crate) polls: u64,
+    /// Pulls by mirrors, which are no pulls of customers.
     pub(crate) mirror_pulls: u64,
-    /// By kind.
+    /// Pulls of signatures, SBOMs and the like, by kind.
     pub(crate) attachments: BTreeMap<&'static str, u64>,
+}
+
+/// The pulls of a customer from one repository.
+#[derive(Debug, Default, Clone, Copy, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct CustomerCounts {
+    pub(crate) pulls: u64,
+    /// Pulls by mirrors of the customer, which are counted apart.
+    pub(crate) mirror_pulls: u64,
 }
 
 /// The number of lines that were read, by kind.
 #[derive(Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Lines {
     /// Lines of access logs.
     pub(crate) access: u64,
@@ -59,12 +77,14 @@ impl Lines {
 }
 
 impl Report {
-    pub(super) fn add(&mut self, fetch: &Fetch<'_>, customer: Option<&str>, counted: &Counted<'_>) {
+    pub(super) fn add(&mut self, fetch: &Fetch<'_>, counted: &Counted<'_>) {
         if matches!(counted, Counted::Again | Counted::Other) {
             return;
         }
-        if matches!(counted, Counted::Pull(_)) {
-            self.add_customer(fetch, customer.unwrap_or_default());
+        match counted {
+            Counted::Pull(_) => self.of_customer(fetch).pulls += 1,
+            Counted::Mirror => self.of_customer(fetch).mirror_pulls += 1,
+            _ => {}
         }
         let room = self.rows < MOST;
         let key = (fetch.vendor.to_owned(), fetch.repository.to_owned());
@@ -91,14 +111,14 @@ impl Report {
         }
     }
 
-    fn add_customer(&mut self, fetch: &Fetch<'_>, customer: &str) {
-        let key = (customer.to_owned(), fetch.vendor.to_owned(), fetch.repository.to_owned());
+    fn of_customer(&mut self, fetch: &Fetch<'_>) -> &mut CustomerCounts {
+        let key = (fetch.customer.to_owned(), fetch.vendor.to_owned(), fetch.repository.to_owned());
         let is_known = self.rows < MOST || self.customers.contains_key(&key);
         let key = if is_known { key } else { (OTHERS.into(), OTHERS.into(), OTHERS.into()) };
-        *self.customers.entry(key).or_insert_with(|| {
+        self.customers.entry(key).or_insert_with(|| {
             self.rows += 1;
-            0
-        }) += 1;
+            CustomerCounts::default()
+        })
     }
 
     /// Whether any customer has pulled.
@@ -119,46 +139,62 @@ pub(crate) fn day(day: u64) -> String {
     text
 }
 
-fn images<S: Serializer>(images: &BTreeMap<(String, String), Image>, to: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Named<'a> {
-        vendor: &'a str,
-        image: &'a str,
-        #[serde(flatten)]
-        counted: &'a Image,
-    }
-    to.collect_seq(images.iter().map(|((vendor, image), counted)| Named { vendor, image, counted }))
+/// The counted requests of one repository.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct PulledRepository<'a> {
+    vendor: &'a str,
+    repository: &'a str,
+    #[serde(flatten)]
+    counted: &'a Image,
 }
 
-fn no_customers(customers: &BTreeMap<(String, String, String), u64>) -> bool {
+/// The pulls of one customer.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct CustomerPulls<'a> {
+    customer: &'a str,
+    vendor: &'a str,
+    repository: &'a str,
+    #[serde(flatten)]
+    counts: CustomerCounts,
+}
+
+/// The pulls of a tag on a day.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct TagPulls<'a> {
+    tag: &'a str,
+    day: String,
+    pulls: u64,
+}
+
+fn images<S: Serializer>(images: &BTreeMap<(String, String), Image>, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(images.iter().map(|((vendor, repository), counted)| PulledRepository {
+        vendor,
+        repository,
+        counted,
+    }))
+}
+
+fn no_customers(customers: &BTreeMap<(String, String, String), CustomerCounts>) -> bool {
     customers.keys().all(|(customer, ..)| customer.is_empty())
 }
 
 fn customers<S: Serializer>(
-    customers: &BTreeMap<(String, String, String), u64>,
+    customers: &BTreeMap<(String, String, String), CustomerCounts>,
     to: S,
 ) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Row<'a> {
-        customer: &'a str,
-        vendor: &'a str,
-        image: &'a str,
-        pulls: u64,
-    }
-    to.collect_seq(customers.iter().map(|((customer, vendor, image), pulls)| Row {
+    // Without customers, the pulls of everybody are those of the repositories.
+    let listed = customers.iter().filter(|_| !no_customers(customers));
+    to.collect_seq(listed.map(|((customer, vendor, repository), counts)| CustomerPulls {
         customer,
         vendor,
-        image,
-        pulls: *pulls,
+        repository,
+        counts: *counts,
     }))
 }
 
 fn tags<S: Serializer>(tags: &BTreeMap<(String, u64), u64>, to: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Row<'a> {
-        tag: &'a str,
-        day: String,
-        pulls: u64,
-    }
-    to.collect_seq(tags.iter().map(|((tag, on), pulls)| Row { tag, day: day(*on), pulls: *pulls }))
+    to.collect_seq(tags.iter().map(|((tag, on), pulls)| TagPulls { tag, day: day(*on), pulls: *pulls }))
 }

@@ -32,7 +32,7 @@ impl PublishedContent {
     /// Reads all documents of the vendor and keeps the entries of the image.
     pub(super) fn read(vendor: &Vendor, image: &Image) -> Result<Self, Failure> {
         let mut published = PublishedContent::default();
-        if !vendor.exists() {
+        if !vendor.exists()? {
             return Ok(published);
         }
         let record = vendor.record();

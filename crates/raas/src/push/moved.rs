@@ -14,10 +14,13 @@ use raas_publish::record::Record;
 
 /// A tag that gets another manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct MovedTag {
     /// The manifest that the tag has before the push.
+    #[cfg_attr(test, schemars(with = "String"))]
     pub(crate) from: Digest,
     /// The manifest that the push gives to the tag. A dry run does not know it if raas makes the manifest.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(crate) to: Option<Digest>,
 }
 

@@ -56,9 +56,9 @@ impl OperatorDocuments {
             }
         }
         let record = vendor.record();
-        let head = if vendor.exists() { record.head()? } else { None };
+        let head = if vendor.exists()? { record.head()? } else { None };
         match head {
-            Some(head) => drop(planned.check(&record.reader(&head, tree::DATA)?)?),
+            Some(head) => drop(planned.check(&record.reader(&head)?)?),
             None => planned.check_image(&[])?,
         }
         Ok(planned)
@@ -70,14 +70,14 @@ impl OperatorDocuments {
             self.check_image(&[])?;
             return Ok(self.new_files());
         };
-        let reader = publication.record.reader(head, tree::DATA)?;
+        let reader = publication.record.reader(head)?;
         // Another push may have published since the plan.
         let published = self.check(&reader)?;
         let mut files = Files::new();
         if self.removes_others {
-            files.extend(reader.paths(tree::OPERATOR).map(|path| (path.to_owned(), None)));
+            files.extend(reader.paths(tree::OPERATOR)?.into_iter().map(|path| (path, None)));
             for name in published {
-                files.extend(reader.paths(&tree::manifests(&name)).map(|path| (path.to_owned(), None)));
+                files.extend(reader.paths(&tree::manifests(&name))?.into_iter().map(|path| (path, None)));
             }
         }
         files.extend(self.new_files());
@@ -91,15 +91,15 @@ impl OperatorDocuments {
     /// Rejects names that both the vendor and the operator publish. Returns the repositories that the operator
     /// publishes now.
     fn check(&self, reader: &Reader<'_>) -> Result<Vec<RepositoryName>, Failure> {
-        let published: Vec<RepositoryName> = reader.paths(tree::OPERATOR).filter_map(name_of).collect();
+        let published: Vec<RepositoryName> =
+            reader.paths(tree::OPERATOR)?.iter().filter_map(|path| name_of(path)).collect();
         self.check_image(&published)?;
-        let is_vendors = |name: &&RepositoryName| {
-            reader.has(&tree::document(name)) || reader.has(&tree::v1_document(name))
-        };
-        match self.names.iter().find(is_vendors) {
-            Some(name) => Err(taken(name)),
-            None => Ok(published),
+        for name in &self.names {
+            if reader.has(&tree::document(name))? || reader.has(&tree::v1_document(name))? {
+                return Err(taken(name));
+            }
         }
+        Ok(published)
     }
 
     fn check_image(&self, published: &[RepositoryName]) -> Result<(), Failure> {

@@ -1,13 +1,18 @@
 //! The plan of a push: an action for each layer, decided before anything is stored.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use raas_image::{Blob, Content, Image, ManifestSet, PackedLayer, Packing, SavedSet, SourceKind, V1Set};
 use raas_types::crane::V1ImageEntry;
-use raas_types::{Digest, ImageId, Location, ObjectKey, RepositoryName, Tag};
+use raas_types::{Digest, ImageId, Location, RepositoryName, Tag};
 
+use super::earlier::{EarlierBlob, EarlierBlobs};
+use super::image_failure::incomplete_hint;
+use super::incomplete::leave_out_incomplete;
 use super::lookup::{PublishedContent, StoredBlob};
 use super::report::{Masked, Report};
+use super::untagged::untagged;
 use raas_base::failure::{Failure, Kind};
 use raas_publish::repository_listing::RepositoryListing;
 use raas_sources::federation::{MaskedWithoutLocation, Masks};
@@ -20,6 +25,8 @@ pub(super) const NO_LOCATION: &str = "https://layer-url-is-not-set.invalid";
 pub(super) struct Plan {
     pub(super) image: PlannedImage,
     pub(super) masked: Vec<Masked>,
+    /// What the user should know.
+    pub(super) notes: Vec<String>,
 }
 
 /// An image with an action for each of its layers.
@@ -98,6 +105,9 @@ impl Plan {
                     }
                 }
                 report.tags = set.tags.iter().map(|(tag, digest)| (tag.clone(), Some(*digest))).collect();
+                let manifests: Vec<_> =
+                    set.manifests.iter().map(|(digest, item)| (*digest, &item.manifest)).collect();
+                report.untagged = untagged(&manifests, set.tags.values());
             }
             PlannedImage::Saved(set, layers) => {
                 for (_, content, action) in layers {
@@ -146,16 +156,21 @@ fn foreign(digest: &Digest, url: &str) -> Result<String, Failure> {
 
 /// Decides the action for each layer.
 pub(super) struct Planner<'a> {
-    name: &'a RepositoryName,
     /// The format of the archive; `None` for a repository in a registry.
     kind: Option<SourceKind>,
     masks: &'a Masks,
     published: &'a PublishedContent,
-    listing: &'a RepositoryListing<'a>,
+    earlier: EarlierBlobs<'a>,
     masked: Vec<Masked>,
     /// Masked layers without a location, for which the image is rejected.
     without_location: Vec<String>,
+    notes: Vec<String>,
+    /// Blobs that neither the source nor the bucket has, for which the image is rejected.
+    missing: Vec<Digest>,
 }
+
+/// The most missing blobs that the error names. It only counts the others.
+const MOST_MISSING: usize = 10;
 
 impl<'a> Planner<'a> {
     pub(super) fn new(
@@ -165,17 +180,26 @@ impl<'a> Planner<'a> {
         published: &'a PublishedContent,
         listing: &'a RepositoryListing<'a>,
     ) -> Self {
-        Self { name, kind, masks, published, listing, masked: Vec::new(), without_location: Vec::new() }
+        let earlier = EarlierBlobs { name, listing };
+        let (masked, without_location, missing, notes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { kind, masks, published, earlier, masked, without_location, missing, notes }
     }
 
     /// Plans the image. Rejects an image with a masked layer without a location, and an image with a layer that neither
     /// the source nor the bucket has.
     pub(super) fn plan(mut self, image: Image) -> Result<Plan, Failure> {
+        let since = match &image {
+            Image::Manifests(set) => set.since.clone(),
+            Image::Saved(_) | Image::V1(_) => None,
+        };
         let image = match image {
             Image::Manifests(set) => self.manifests(set)?,
             Image::Saved(set) => self.saved(set)?,
             Image::V1(set) => self.v1(set)?,
         };
+        if !self.missing.is_empty() {
+            return Err(self.failure_of_missing(since.as_deref()));
+        }
         if !self.without_location.is_empty() {
             let message =
                 format!("masked layers have no known location: {}", self.without_location.join(", "));
@@ -188,7 +212,7 @@ impl<'a> Planner<'a> {
                  then",
             ));
         }
-        Ok(Plan { image, masked: self.masked })
+        Ok(Plan { image, masked: self.masked, notes: self.notes })
     }
 
     fn blob_location(&mut self, known: Option<String>, digest: &Digest) -> Option<String> {
@@ -205,7 +229,9 @@ impl<'a> Planner<'a> {
         Some(known.unwrap_or_else(|| format!("{NO_LOCATION}/{below}")))
     }
 
-    fn manifests(&mut self, set: ManifestSet) -> Result<PlannedImage, Failure> {
+    fn manifests(&mut self, mut set: ManifestSet) -> Result<PlannedImage, Failure> {
+        let absent = self.absent(&set)?;
+        self.notes.extend(leave_out_incomplete(&mut set, &absent));
         let mut planned = Vec::new();
         for blob in set.blobs.values() {
             let mask = self.masks.blob(&blob.digest).filter(|_| blob.layer);
@@ -223,52 +249,79 @@ impl<'a> Planner<'a> {
                         None => BlobAction::Elsewhere(foreign(&blob.digest, url)?),
                     }
                 }
-                (None, _) => self.blob(&blob.digest, blob.size, blob.content.as_ref())?,
+                (None, _) => match self.blob(&blob.digest, blob.size, blob.content.as_ref())? {
+                    Some(action) => action,
+                    None => {
+                        self.missing.push(blob.digest);
+                        continue;
+                    }
+                },
             };
             planned.push((blob.clone(), action));
         }
         Ok(PlannedImage::Manifests(set, planned))
     }
 
-    /// The action for a blob that belongs in the bucket.
-    fn blob(&self, digest: &Digest, size: u64, content: Option<&Content>) -> Result<BlobAction, Failure> {
-        if let Some(action) = self.in_bucket(digest, size, self.published.blobs.get(digest))? {
-            return Ok(action);
+    /// The blobs of a set that are nowhere: neither in the source, nor in the bucket, nor at a location.
+    fn absent(&self, set: &ManifestSet) -> Result<BTreeSet<Digest>, Failure> {
+        let mut missing = BTreeSet::new();
+        for blob in set.blobs.values().filter(|blob| blob.content.is_none() && blob.urls.is_empty()) {
+            let is_masked = blob.layer && self.masks.blob(&blob.digest).is_some();
+            let published = self.published.blobs.get(&blob.digest);
+            if !is_masked && self.in_bucket(&blob.digest, blob.size, published)?.is_none() {
+                missing.insert(blob.digest);
+            }
         }
-        match content {
-            Some(content) => Ok(BlobAction::Store(content.clone())),
-            None => Err(Failure::new(
-                Kind::Refused,
-                format!("a manifest names the blob {digest}, but neither the source nor the bucket has it"),
-            )
-            .hint(match self.kind {
-                Some(SourceKind::Pulp3) => {
-                    "push the earlier export first if this one is incremental, or export with full=true"
-                }
-                _ => "save or copy the image again: the source is incomplete; nothing was published",
-            })),
-        }
+        Ok(missing)
     }
 
-    /// The action for a blob that the bucket has, in this repository or in the repository of `published`. `None` if the
-    /// bucket does not have the blob.
+    /// The action for a blob that belongs in the bucket. `None` if neither the bucket nor the source has it.
+    fn blob(
+        &self,
+        digest: &Digest,
+        size: u64,
+        content: Option<&Content>,
+    ) -> Result<Option<BlobAction>, Failure> {
+        if let Some(action) = self.in_bucket(digest, size, self.published.blobs.get(digest))? {
+            return Ok(Some(action));
+        }
+        Ok(content.map(|content| BlobAction::Store(content.clone())))
+    }
+
+    /// The failure for blobs that nobody has. `since` is the publication that an incremental bundle
+    /// builds upon.
+    fn failure_of_missing(&self, since: Option<&str>) -> Failure {
+        let named: Vec<String> =
+            self.missing.iter().take(MOST_MISSING).map(|digest| format!("the blob {digest}")).collect();
+        let more = self.missing.len().saturating_sub(MOST_MISSING);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let it = if self.missing.len() == 1 { "it" } else { "them" };
+        let message = format!(
+            "a manifest names {}{more}, but neither the source nor the bucket has {it}",
+            named.join(", ")
+        );
+        let hint = match since {
+            Some(since) => format!(
+                "push a bundle of publication {since} first, or export again without --since: this source leaves out what \
+                 that publication had"
+            ),
+            None => incomplete_hint(self.kind).to_owned(),
+        };
+        Failure::new(Kind::Refused, message).hint(hint).hint("nothing was published")
+    }
+
+    /// The action for a blob that the bucket has. `None` if it does not have the blob.
     fn in_bucket(
         &self,
         digest: &Digest,
         size: u64,
         published: Option<&StoredBlob>,
     ) -> Result<Option<BlobAction>, Failure> {
-        if self.listing.has(&ObjectKey::Blob(self.name.clone(), *digest), size)? {
-            return Ok(Some(BlobAction::Present));
-        }
-        match published {
-            Some(blob) => {
-                let key = ObjectKey::Blob(blob.repository.clone(), *digest);
-                let can_copy = self.listing.has_to_copy(&key, size, digest)?;
-                Ok(can_copy.then(|| BlobAction::Copy(blob.clone())))
-            }
-            None => Ok(None),
-        }
+        let found = self.earlier.find(digest, size, published)?;
+        Ok(found.map(|found| match found {
+            EarlierBlob::Here => BlobAction::Present,
+            EarlierBlob::In(blob) => BlobAction::Copy(blob),
+        }))
     }
 
     fn saved(&mut self, set: SavedSet) -> Result<PlannedImage, Failure> {

@@ -47,7 +47,7 @@ impl ProtectionRules<'_> {
     pub(super) fn check(&self) -> Result<(), Failure> {
         let vendor = self.registry.vendor;
         let record = vendor.record();
-        let head = if vendor.exists() { record.head()? } else { None };
+        let head = if vendor.exists()? { record.head()? } else { None };
         let current = match &head {
             Some(head) => Current::read(&record, head, self.name)?,
             None => Current::default(),

@@ -15,7 +15,7 @@ use super::report::Report;
 use super::transfer::Stored;
 use super::transfer_v1;
 use crate::exposure::OpenAccess;
-use crate::immutable::{FORCED, ImmutableTags};
+use crate::immutable::ImmutableTags;
 use crate::progress::Progress;
 use raas_base::failure::Failure;
 use raas_git::{Change, CommitId};
@@ -38,6 +38,8 @@ pub(super) struct Publisher<'a> {
     pub(super) progress: &'a Progress,
     /// Set if everybody may read the vendor's objects.
     pub(super) open_access: Option<OpenAccess>,
+    /// Further lines of the publication's message.
+    pub(super) notes: Vec<String>,
 }
 
 /// The changes of a publication.
@@ -150,7 +152,11 @@ impl Publisher<'_> {
             ));
         }
         if let Some(reason) = changes.newly_protected {
-            progress.say(&format!("Note: {name} is protected from now on: {reason}"));
+            progress.say(&format!(
+                "Note: {name} is protected from now on: {reason}. Nobody can pull it without a login: `raas access add {} \
+                 CUSTOMER --repositories {name}` makes one",
+                options.vendor,
+            ));
         }
         for tag in &changes.deprecated_tags {
             progress.say(&format!(
@@ -174,16 +180,17 @@ impl Publisher<'_> {
         let mut message = Message::new("Publish", name, stored.tags.keys());
         message.tags = stored.tags.clone();
         // Another push may have published a tag since the plan.
-        if self.immutable.check(changes.moved_tags.iter().map(|(tag, moved)| (tag, &moved.from)))? {
-            message.subject.push_str(FORCED);
-        }
+        let moved = changes.moved_tags.iter().map(|(tag, moved)| (tag, &moved.from));
+        message.subject.push_str(self.immutable.check_changes(moved, &changes.removed_tags)?);
         message.notes.push(source);
+        message.notes.extend(self.notes.iter().cloned());
         if options.prune {
             message.notes.push("The repository was made equal to the source.".into());
         }
         let done = publication.commit(&changes.files, &message, &mut count)?;
         report.changed = done.changed;
         report.tags = stored.tags.iter().map(|(tag, digest)| (tag.clone(), Some(*digest))).collect();
+        report.untagged = stored.untagged();
         report.moved_tags = changes.moved_tags;
         report.removed_tags = changes.removed_tags;
         report.protected = changes.protected;

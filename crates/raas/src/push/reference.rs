@@ -27,7 +27,7 @@ pub(super) fn reference(
     let name = &options.image.name;
     match report.main_tag(options.image.tag.as_ref()) {
         Some(tag) => format!("{host}/{name}:{tag}"),
-        None => match options.digest.or_else(|| report.last_manifest()) {
+        None => match report.untagged.or(options.digest).or_else(|| report.last_manifest()) {
             Some(digest) => format!("{host}/{name}@{digest}"),
             None => format!("{host}/{name}"),
         },

@@ -104,7 +104,7 @@ pub(super) fn read_remote(
         read_images(remote, wanted, &ReadOptions { platforms: &options.platforms, limits, attachments })?;
     let tags: Vec<_> = set.tags.keys().cloned().collect();
     let manifests = number(set.manifests.len(), "manifest");
-    progress.say(&format!("Read {manifests} of {shown} with the tags {}", tag_list(&tags)));
+    progress.say(&format!("Read {manifests} of {shown} with {}", tag_list(&tags)));
     progress.notes(&set.notes);
     let repository = Some(remote.name().to_string());
     let source = Source { name: shown.to_owned(), kind: "registry", repository };

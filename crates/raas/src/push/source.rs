@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::ValueEnum;
-use raas_image::{Image, Input, Limits, SourceKind, Store, Wanted};
+use raas_image::{Archive, Image, Input, Limits, SourceKind, Store, Wanted};
 use raas_sources::pulp::Export;
 use raas_sources::registry::RegistryAddress;
 use raas_types::{AtomicSignature, Digest, ImageReferenceError, RepositoryName, Tag};
 
 use super::Options;
 use super::earlier::EarlierManifests;
-use super::image_failure::OrFail as _;
+use super::image_failure::{OrFail as _, failure_of_source};
 use super::report::Source;
 use super::{pulp_source, registry_source};
 use crate::config::Config;
@@ -117,6 +117,13 @@ pub(super) struct SourceImage {
     pub(super) signatures: Signatures,
 }
 
+impl SourceImage {
+    /// Whether the source says that only some users may pull the image.
+    pub(super) fn is_protected(&self) -> bool {
+        self.private || self.image.is_protected()
+    }
+}
+
 /// Atomic signatures by their manifests.
 pub(super) type Signatures = BTreeMap<Digest, Vec<AtomicSignature>>;
 
@@ -183,36 +190,51 @@ pub(super) fn read_archive(
     let selection = archive.choose(&wanted).or_fail()?;
     let repository = selection.repository().map(str::to_owned);
     let earlier = EarlierManifests::open(&home.vendor(&options.vendor), &options.image.name)?;
-    let mut image =
-        archive.read(&selection, earlier.as_ref().map(|earlier| earlier as &dyn Store)).or_fail()?;
+    let image = archive.read(&selection, earlier.as_ref().map(|earlier| earlier as &dyn Store));
+    let mut image = image.map_err(|error| failure_of_source(error, selection.kind()))?;
     if let Some(repository) = &repository {
-        progress
-            .say(&format!("It has the repository {repository} with the tags {}", tag_list(&image.tags())));
+        progress.say(&format!("It has the repository {repository} with {}", tag_list(&image.tags())));
     }
     if let (Some(from), Some(to)) = (&options.source_tag, &options.image.tag) {
         image.rename_tag(from, to);
         progress.say(&format!("Its tag {from} is published as {to}"));
     }
     progress.notes(image.notes());
-    let source = Source { name: archive.what().to_owned(), kind: archive.kind().word(), repository };
-    Ok(SourceImage {
-        source,
-        kind: Some(archive.kind()),
-        image,
-        private: false,
-        export: None,
-        signatures: Signatures::new(),
-    })
+    let signatures = signatures(&archive, &image)?;
+    let source = Source { name: archive.what().to_owned(), kind: selection.kind().word(), repository };
+    Ok(SourceImage { source, kind: Some(selection.kind()), image, private: false, export: None, signatures })
 }
 
-/// The tags for a line of progress: the first 20, and the number of the others.
+/// The atomic signatures that a bundle of `raas export` has of the manifests.
+fn signatures(archive: &Archive, image: &Image) -> Result<Signatures, Failure> {
+    let mut found = Signatures::new();
+    let Image::Manifests(set) = image else { return Ok(found) };
+    for digest in set.manifests.keys() {
+        let of_bytes = |bytes: Vec<u8>| {
+            AtomicSignature::of_bytes(digest, &bytes).map_err(|error| {
+                Failure::new(Kind::Refused, format!("a signature of {digest} in {} is none", archive.what()))
+                    .caused_by(error)
+                    .hint("export the image again")
+            })
+        };
+        let signatures = archive.signatures(digest).or_fail()?;
+        if !signatures.is_empty() {
+            found.insert(*digest, signatures.into_iter().map(of_bytes).collect::<Result<_, _>>()?);
+        }
+    }
+    Ok(found)
+}
+
+/// The tags for a line of progress: `the tag 1.0`, or `the tags 1.0, latest` with the first 20, and the number of the
+/// others.
 pub(super) fn tag_list(tags: &[Tag]) -> String {
     const MOST: usize = 20;
     let mut shown: Vec<String> = tags.iter().take(MOST).map(ToString::to_string).collect();
     if tags.len() > MOST {
         shown.push(format!("and {} more", tags.len() - MOST));
     }
-    shown.join(", ")
+    let noun = if tags.len() == 1 { "tag" } else { "tags" };
+    format!("the {noun} {}", shown.join(", "))
 }
 
 /// The archive of the options, and its length if that is known.

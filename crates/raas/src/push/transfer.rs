@@ -9,12 +9,13 @@ use raas_image::{
     Blob, BuiltImage, Content, Limits, ManifestSet, PackedLayer, SavedSet, build_manifest, copy, pack,
 };
 use raas_types::crane::{BlobEntry, ImageFacts, V1ImageEntry};
-use raas_types::{Digest, ImageId, ObjectKey, Platform, RepositoryName, Tag, media_type};
+use raas_types::{Digest, ImageId, Manifest, ObjectKey, Platform, RepositoryName, Tag, media_type};
 
 use super::image_failure::{OrFail as _, failure};
 use super::plan::{BlobAction, Plan, PlannedImage, SavedAction};
 use super::report::{Counted, Report};
 use super::source::Signatures;
+use super::untagged::untagged;
 use crate::progress::{Bar, Progress};
 use raas_base::failure::Failure;
 use raas_base::parallel;
@@ -42,6 +43,17 @@ pub(super) struct Stored {
     pub(super) signatures: Signatures,
     /// The Docker v1 content, if the source is a Docker v1 export.
     pub(super) v1: Option<StoredV1>,
+}
+
+impl Stored {
+    /// The image to pull if no tag names it.
+    pub(super) fn untagged(&self) -> Option<Digest> {
+        let parse = |stored: &StoredManifest| Manifest::parse(&stored.bytes, Some(&stored.media_type)).ok();
+        let parsed: Vec<(Digest, Manifest)> =
+            self.manifests.iter().filter_map(|(digest, stored)| Some((*digest, parse(stored)?))).collect();
+        let manifests: Vec<_> = parsed.iter().map(|(digest, manifest)| (*digest, manifest)).collect();
+        untagged(&manifests, self.tags.values())
+    }
 }
 
 /// A manifest to publish.

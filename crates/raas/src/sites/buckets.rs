@@ -5,20 +5,21 @@ use std::sync::Arc;
 use raas_server::{AddressError, BaseUrl, Bucket, CredentialSource, Origin, S3Location, Signer};
 
 use super::{SiteError, delivery};
-use crate::config::{Aws, VendorSettings};
+use crate::config::VendorSettings;
 use raas_types::BucketAccess;
 
 /// Makes buckets from settings.
 #[derive(Debug)]
 pub(crate) struct Buckets {
-    aws: Aws,
+    /// The region of buckets whose section has none.
+    region: Option<String>,
     credentials: Arc<dyn CredentialSource>,
 }
 
 impl Buckets {
-    /// All buckets use the settings of `[aws]` and these credentials.
-    pub(crate) fn new(aws: &Aws, credentials: Arc<dyn CredentialSource>) -> Self {
-        Self { aws: aws.clone(), credentials }
+    /// All buckets use these credentials, and those without a region of their own this one.
+    pub(crate) fn new(region: Option<&str>, credentials: Arc<dyn CredentialSource>) -> Self {
+        Self { region: region.map(str::to_owned), credentials }
     }
 
     /// A region and a key for tests.
@@ -30,7 +31,7 @@ impl Buckets {
             session_token: None,
             expires: None,
         };
-        Self::new(&Aws { region: Some("eu-west-1".into()), ..Aws::default() }, Arc::new(Arc::new(key)))
+        Self::new(Some("eu-west-1"), Arc::new(Arc::new(key)))
     }
 
     /// The vendor's bucket. `None` if the settings name none.
@@ -72,7 +73,7 @@ impl Buckets {
     }
 
     fn location(&self, settings: &VendorSettings, bucket: &str) -> S3Location {
-        location(&self.aws, settings, bucket)
+        location(self.region.as_deref(), settings, bucket)
     }
 
     fn signer(&self, location: &S3Location) -> Result<Arc<Signer>, AddressError> {
@@ -80,17 +81,13 @@ impl Buckets {
     }
 }
 
-/// The location of a bucket.
-pub(super) fn location(aws: &Aws, settings: &VendorSettings, bucket: &str) -> S3Location {
-    let environment = || {
-        let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        set("AWS_REGION").or_else(|| set("AWS_DEFAULT_REGION"))
-    };
-    let region = settings.s3_region.clone().or_else(|| aws.region.clone()).or_else(environment);
+/// The location of a bucket. The region is that of buckets whose section has none.
+pub(super) fn location(region: Option<&str>, settings: &VendorSettings, bucket: &str) -> S3Location {
+    let region = settings.s3_region.as_deref().or(region);
     S3Location {
         endpoint: settings.s3_endpoint.clone(),
         // The region that services without regions expect.
-        region: region.unwrap_or_else(|| "us-east-1".to_owned()),
+        region: region.unwrap_or("us-east-1").to_owned(),
         bucket: bucket.to_owned(),
         prefix: settings.s3_prefix.clone(),
         path_style: settings.s3_path_style,

@@ -1,15 +1,15 @@
 //! The check of protected repositories and of customers' keys.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use raas_publish::access;
+use raas_publish::access::{self, Customers};
 use raas_publish::home::Vendor;
 use raas_publish::published;
 use raas_types::Utc;
-use raas_types::access::{Customer, CustomerName, KeyState};
-use raas_types::crane::tree;
+use raas_types::access::{AccessFileError, Customer, CustomerName, KeyState};
 
-use super::check::Check;
+use crate::check::Check;
 use crate::config::Config;
 use crate::output::number;
 use raas_base::failure::Failure;
@@ -25,10 +25,13 @@ pub(super) fn check(vendor: &Vendor, config: &Config) -> Option<Check> {
 fn try_check(vendor: &Vendor, config: &Config) -> Result<Option<Check>, Failure> {
     let record = vendor.record();
     let Some(head) = record.head()? else { return Ok(None) };
-    let customers = access::customers(&record, &head)?;
+    let Customers { readable: customers, unreadable } = access::customers(&record, &head)?;
     let patterns = access::patterns(&record, Some(&head))?.patterns;
-    let repositories = published::repositories(&record.reader(&head, tree::DATA)?)?;
+    let repositories = published::repositories(&record.reader(&head)?)?;
     let protected = repositories.values().filter(|repository| repository.protected).count();
+    if !unreadable.is_empty() {
+        return Ok(Some(damaged(vendor, unreadable)));
+    }
     if customers.is_empty() && patterns.is_empty() && protected == 0 {
         return Ok(None);
     }
@@ -56,6 +59,21 @@ fn try_check(vendor: &Vendor, config: &Config) -> Result<Option<Check>, Failure>
             Check::warning("access", found).details(open).fix(fix)
         }
     }))
+}
+
+/// The check of a vendor with customers whose files are damaged.
+fn damaged(vendor: &Vendor, unreadable: BTreeMap<CustomerName, AccessFileError>) -> Check {
+    let name = vendor.name();
+    let found = format!(
+        "servers refuse all keys of {}: their files are damaged",
+        number(unreadable.len() as u64, "customer")
+    );
+    let fix = format!(
+        "run `raas access revoke {name} CUSTOMER` or `raas access remove {name} CUSTOMER`, or correct the file in the record \
+         with git"
+    );
+    let details = unreadable.into_iter().map(|(customer, error)| format!("{customer}: {error}"));
+    Check::failed("access", found, fix).details(details.collect())
 }
 
 /// A line for each valid key that ends soon.

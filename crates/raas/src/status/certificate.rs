@@ -13,6 +13,7 @@ use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore};
 
 use super::Check;
 use crate::config::RegistryAddress;
+use crate::url::host_of;
 use crate::{resolver, trust};
 
 /// The time limit of a connection attempt, and of each step of a handshake.
@@ -33,7 +34,7 @@ pub(super) fn check(registry: &RegistryAddress) -> Option<Check> {
     let address = addresses.into_iter().find(|address| !address.ip().is_loopback())?;
     let stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
     let shown = handshake(host, stream, &trust::roots(&registry.to_string()));
-    Some(check_certificate(host, shown, Utc::of(SystemTime::now())))
+    Some(check_certificate(&registry.to_string(), shown, Utc::of(SystemTime::now())))
 }
 
 /// Makes a TLS handshake. Returns the certificates that the server shows.
@@ -62,16 +63,17 @@ pub(crate) fn handshake(
         .collect())
 }
 
-/// The check of a handshake's result.
+/// The check of a handshake's result. The host may have a port.
 pub(crate) fn check_certificate(
-    name: &str,
+    host: &str,
     shown: Result<Vec<CertificateDer<'static>>, io::Error>,
     now: Utc,
 ) -> Check {
     let chain = match shown {
         Ok(chain) => chain,
-        Err(error) => return refused(name, &error),
+        Err(error) => return refused(host, &error),
     };
+    let name = host_of(host);
     // A chain expires with the first of its certificates.
     let ends = chain
         .iter()
@@ -90,7 +92,8 @@ pub(crate) fn check_certificate(
 }
 
 /// The failed check of a handshake.
-fn refused(name: &str, error: &io::Error) -> Check {
+fn refused(host: &str, error: &io::Error) -> Check {
+    let name = host_of(host);
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let (found, fix) = match inner {
         Some(rustls::Error::InvalidCertificate(error)) => match error {
@@ -110,7 +113,7 @@ fn refused(name: &str, error: &io::Error) -> Check {
                 format!("this machine does not trust the issuer of the certificate of {name}"),
                 format!(
                     "let the server show the whole chain (fullchain.pem); for a private authority, put its certificate on each \
-                     machine as /etc/docker/certs.d/{name}/ca.crt"
+                     machine as /etc/docker/certs.d/{host}/ca.crt"
                 ),
             ),
             other => (

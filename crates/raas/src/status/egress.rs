@@ -20,7 +20,9 @@ use raas_sources::http;
 
 /// The hosts of a vendor's registry.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Egress {
+    #[cfg_attr(test, schemars(with = "String"))]
     pub(crate) vendor: VendorName,
     pub(crate) hosts: Vec<Host>,
     pub(crate) images: Vec<Image>,
@@ -28,6 +30,7 @@ pub(crate) struct Egress {
 
 /// A host.
 #[derive(Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Host {
     /// The host, with its port if that is not the default of the scheme.
     pub(crate) host: String,
@@ -37,15 +40,24 @@ pub(crate) struct Host {
 
 /// A tag, or the whole repository if the document has no tags.
 #[derive(Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Image {
-    pub(crate) image: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) repository: String,
+    /// `null` for a whole repository.
     pub(crate) tag: Option<String>,
-    /// The size of the configs and layers of all platforms, in bytes, if the document has it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The size of the configs and layers of all platforms, in bytes. `null` if the document does not have it.
     pub(crate) size: Option<u64>,
-    /// How many of these bytes come from each host. Without a known size, the host alone, with 0.
-    pub(crate) from: BTreeMap<String, u64>,
+    /// The hosts that these bytes come from.
+    pub(crate) hosts: Vec<HostShare>,
+}
+
+/// What comes from one host.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct HostShare {
+    pub(crate) host: String,
+    /// The number of bytes; 0 if the size of the image is not known.
+    pub(crate) size: u64,
 }
 
 /// The hosts found so far.
@@ -90,7 +102,8 @@ pub(crate) fn of(home: &Home, config: &Config, vendor: &Vendor, ask: bool) -> Re
     let customers = head.as_ref().map(|head| access::customers(&record, head)).transpose()?;
     let has_logins = settings.htpasswd.is_some()
         || vendor.folder().join(sites::USERS).is_file()
-        || customers.is_some_and(|customers| !customers.is_empty());
+        || customers
+            .is_some_and(|customers| !customers.readable.is_empty() || !customers.unreadable.is_empty());
     for registry in registries {
         let at_registry = hosts.uses.entry(registry).or_default();
         at_registry.insert("manifests");
@@ -105,9 +118,9 @@ pub(crate) fn of(home: &Home, config: &Config, vendor: &Vendor, ask: bool) -> Re
     hosts.uses.entry(own).or_default().insert("configs and layers");
     let mut images = Vec::new();
     if let Some(head) = head {
-        let reader = record.reader(&head, tree::DATA)?;
-        for path in reader.paths(tree::DATA).filter(|path| path.ends_with(".json")) {
-            let bytes = reader.read(path)?.unwrap_or_default();
+        let reader = record.reader(&head)?;
+        for path in reader.paths(tree::DATA)?.into_iter().filter(|path| path.ends_with(".json")) {
+            let bytes = reader.read(&path)?.unwrap_or_default();
             // Servers do not serve a document that does not parse. The lint reports it.
             if let Ok(document) = Document::parse(&bytes) {
                 images.extend(images_of(&reader, document, &mut hosts)?);
@@ -121,9 +134,13 @@ pub(crate) fn of(home: &Home, config: &Config, vendor: &Vendor, ask: bool) -> Re
             }
         }
     }
-    images.sort_by(|a, b| (&a.image, &a.tag).cmp(&(&b.image, &b.tag)));
+    images.sort_by(|a, b| (&a.repository, &a.tag).cmp(&(&b.repository, &b.tag)));
     let hosts = hosts.uses.into_iter().map(|(host, uses)| Host { host, uses }).collect();
     Ok(Egress { vendor: vendor.name().clone(), hosts, images })
+}
+
+fn shares(by_host: BTreeMap<String, u64>) -> Vec<HostShare> {
+    by_host.into_iter().map(|(host, size)| HostShare { host, size }).collect()
 }
 
 fn running(home: &Home, vendor: &Vendor) -> Option<String> {
@@ -133,7 +150,7 @@ fn running(home: &Home, vendor: &Vendor) -> Option<String> {
 
 fn images_of(reader: &Reader<'_>, document: Document, hosts: &mut Hosts) -> Result<Vec<Image>, Failure> {
     let name = document.name.to_string();
-    let whole = |size, from| vec![Image { image: name.clone(), tag: None, size, from }];
+    let whole = |size, from| vec![Image { repository: name.clone(), tag: None, size, hosts: shares(from) }];
     Ok(match document.content {
         Content::V2(v2) => {
             let Some(raas) = v2.raas else {
@@ -154,10 +171,10 @@ fn images_of(reader: &Reader<'_>, document: Document, hosts: &mut Hosts) -> Resu
                     *from.entry(hosts.of(location)).or_default() += size;
                 }
                 Image {
-                    image: name.clone(),
+                    repository: name.clone(),
                     tag: Some(tag.to_string()),
                     size: Some(blobs.values().sum()),
-                    from,
+                    hosts: shares(from),
                 }
             };
             raas.tags.iter().map(|(tag, digest)| image(tag, digest)).collect()

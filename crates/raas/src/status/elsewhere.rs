@@ -3,9 +3,9 @@
 use raas_publish::home::{Home, Vendor};
 
 use super::certificate;
-use super::check::timed;
 use super::server::{PublishedRepositories, check_registry};
 use super::{Check, Outcome};
+use crate::check::timed;
 use crate::config::{Config, RegistryAddress};
 use crate::platform::{self, Fact, FactState, Replica};
 

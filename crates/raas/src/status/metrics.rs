@@ -87,5 +87,11 @@ mod tests {
             assert!(page.contains(line), "{page}");
         }
         assert!(!page.contains("finished"), "{page}");
+        let documented = include_str!("../../../../docs/metrics.md");
+        for line in page.lines().filter_map(|line| line.strip_prefix("# HELP ")) {
+            let (name, help) = line.split_once(' ').unwrap();
+            let row = format!("| `{name}` | gauge | `vendor` | {help} |\n");
+            assert!(documented.contains(&row), "docs/metrics.md has no {row}");
+        }
     }
 }

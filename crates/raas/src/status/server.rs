@@ -50,6 +50,10 @@ impl PublishedRepositories {
         }
         published
     }
+
+    fn is_empty(&self) -> bool {
+        self.v2.is_empty() && self.v1.is_empty() && self.protected.is_empty()
+    }
 }
 
 /// A server to check: one of this machine, or the registry's address.
@@ -65,6 +69,9 @@ trait CheckedServer {
 
     /// The fix for a failed check.
     fn fix(&self) -> String;
+
+    /// The fix for an error, if it tells more.
+    fn fix_of(&self, error: &AskError) -> Option<String>;
 }
 
 /// A server that runs on this machine.
@@ -89,6 +96,10 @@ impl CheckedServer for LocalServer<'_> {
     fn fix(&self) -> String {
         format!("read the log of the server (process {}), or restart it", self.server.pid)
     }
+
+    fn fix_of(&self, _: &AskError) -> Option<String> {
+        None
+    }
 }
 
 impl CheckedServer for Endpoint {
@@ -107,6 +118,10 @@ impl CheckedServer for Endpoint {
     fn fix(&self) -> String {
         "read the log of the servers there, and check the name, the firewalls and the proxies on the way"
             .to_owned()
+    }
+
+    fn fix_of(&self, error: &AskError) -> Option<String> {
+        self.trust_fix(error)
     }
 }
 
@@ -166,14 +181,17 @@ pub(super) fn check_registry(
 fn check_server(server: &dyn CheckedServer, vendor: &Vendor, published: &PublishedRepositories) -> Check {
     let (name, restart) = (server.check(), server.fix());
     for (path, expected) in [("/v1/_ping", "true"), ("/v2/", "{}")] {
-        let found = match server.ask(path) {
+        let (found, fix) = match server.ask(path) {
             Ok(answer) if answer.trim() == expected => continue,
             // A registry with users asks for a token before anything else.
             Err(AskError::Status(401)) => continue,
-            Ok(answer) => format!("answers {path} with `{}`", answer.chars().take(80).collect::<String>()),
-            Err(error) => format!("does not answer {path}: {error}"),
+            Ok(answer) => {
+                let begun: String = answer.chars().take(80).collect();
+                (format!("answers {path} with `{begun}`"), None)
+            }
+            Err(error) => (format!("does not answer {path}: {error}"), server.fix_of(&error)),
         };
-        return Check::failed(name, format!("{} {found}", server.shown()), restart);
+        return Check::failed(name, format!("{} {found}", server.shown()), fix.unwrap_or(restart));
     }
     // The check of the record reports a revision that cannot be read.
     let deployed = vendor.checkout().revision().to_replace();
@@ -211,6 +229,11 @@ fn check_server(server: &dyn CheckedServer, vendor: &Vendor, published: &Publish
             let hidden = "it does not answer /-/revision, so this check cannot tell whether it serves the last publication";
             let details = [vec![hidden.to_owned()], found.details()].concat();
             Check::ok(name, found_text).details(details)
+        }
+        Ok(_) if problem.is_none() && deployed.is_empty() && published.is_empty() => {
+            let found = format!("{} runs, and waits for the first publication", server.shown());
+            Check::warning(name, found)
+                .fix(format!("publish an image: raas push {} IMAGE --from FILE", vendor.name()))
         }
         Ok(found) if problem.is_some() => Check::warning(
             name,
@@ -357,6 +380,16 @@ mod tests {
         revision: &'static str,
         problem: &'static str,
     ) -> Check {
+        check_answers(&published(), v2, all, otherwise, (revision, problem))
+    }
+
+    fn check_answers(
+        published: &PublishedRepositories,
+        v2: &'static str,
+        all: &'static str,
+        otherwise: u16,
+        (revision, problem): (&'static str, &'static str),
+    ) -> Check {
         let server = Server::scripted(move |asked: &Asked| match asked.target.split('?').next().unwrap() {
             "/v1/_ping" => Reply::new(200, "true"),
             "/v2/" if otherwise == 401 => Reply::new(401, ""),
@@ -373,7 +406,7 @@ mod tests {
         let vendor = home.vendor(&"acme".parse().unwrap());
         let registration =
             ServerRegistration { address: server.address(), pid: 1, vendors: Vec::new(), secure: false };
-        check_server(&LocalServer { server: &registration, vendor: vendor.name() }, &vendor, &published())
+        check_server(&LocalServer { server: &registration, vendor: vendor.name() }, &vendor, published)
     }
 
     #[test]
@@ -395,6 +428,13 @@ mod tests {
             assert_eq!(found.outcome, outcome, "{found:?}");
             assert!(found.details.join("; ").contains(detail), "{found:?}");
         }
+    }
+
+    #[test]
+    fn a_server_waits_for_the_first_publication() {
+        let check = check_answers(&PublishedRepositories::default(), "", "", 404, ("", "null"));
+        assert_eq!(check.outcome, Outcome::Warning, "{check:?}");
+        assert!(check.found.ends_with("runs, and waits for the first publication"), "{check:?}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use raas_types::{Digest, RepositoryName, Tag, VendorName};
 use super::{Check, Outcome, Status};
 use crate::config::Config;
 use crate::output::number;
+use crate::sync::narrowed::at_source;
 use crate::sync::source::{digests, locate};
 use crate::sync_rule::SyncSource;
 
@@ -40,9 +41,27 @@ fn compare(
 ) -> Result<Check, Failure> {
     let located = locate(config, vendor, image, source, Say::nothing())?;
     let remote = Remote::find(&located.address, located.access)?;
-    let tags = remote.tags()?.tags.into_iter().filter(|tag| cosign_subject(tag).is_none());
-    let there = digests(&remote, tags.collect())?;
     let (deployed, protected) = deployed(home, vendor, image)?;
+    let tags = remote.tags()?.tags.into_iter().filter(|tag| cosign_subject(tag).is_none()).collect();
+    // Tags that the image's sync rule leaves at the source are no difference.
+    let rule = config.sync_rules().find(|(owner, rule)| *owner == vendor && rule.image == *image);
+    let rule = rule.map(|(_, rule)| rule).filter(|rule| rule.source == *source);
+    // A tag whose index was narrowed to some platforms has another digest than at the source.
+    let deployed = match rule.filter(|rule| !rule.platforms.is_empty()) {
+        Some(rule) => {
+            let mut as_published = at_source(&home.vendor(vendor), rule, &deployed)?;
+            for (tag, digest) in deployed {
+                as_published.entry(tag).or_insert(digest);
+            }
+            as_published
+        }
+        None => deployed,
+    };
+    let tags: Vec<Tag> = match rule {
+        Some(rule) => rule.tags.choose(tags).into_iter().collect(),
+        None => tags,
+    };
+    let there = digests(&remote, tags, &deployed)?;
     let address = &located.address;
     let mut details = differences(&there, &deployed);
     if located.private && !protected && !deployed.is_empty() {

@@ -80,7 +80,7 @@ mod tests {
     use raas_testkit::s3::{Fault, Server, What};
 
     use super::*;
-    use crate::config::ConfigRequest;
+    use crate::config::{ConfigRequest, NeededSections};
     use crate::status::{self, Outcome};
     use raas_base::Say;
     use raas_publish::catch_up;
@@ -98,8 +98,8 @@ mod tests {
         );
         std::fs::write(&file, text).unwrap();
         let asked = ConfigRequest { file: Some(file), ..ConfigRequest::default() };
-        let config = Config::load(&asked, &|| Ok(home.clone())).unwrap();
-        home.vendor(&"acme".parse().unwrap()).create().unwrap();
+        let config = Config::load(&asked, &|| Ok(home.clone()), NeededSections::All).unwrap();
+        home.vendor(&"acme".parse().unwrap()).create(&raas_base::Say::nothing()).unwrap();
         (home, config)
     }
 

@@ -5,6 +5,7 @@ use raas_base::failure::{Failure, Kind};
 use raas_publish::home::Vendor;
 use raas_publish::storage::Storage;
 use raas_s3::{Retries, S3, S3Options, S3Settings};
+use raas_types::BucketAccess;
 
 use crate::config::{Config, VendorSettings};
 use crate::credentials::{aws_settings, proxies};
@@ -43,6 +44,37 @@ pub(crate) fn open(
     Ok(Box::new(storage))
 }
 
+/// Opens another bucket, with a prefix of its keys, of the S3 service that the vendor's section names. Everybody may read its
+/// objects.
+///
+/// # Errors
+/// The configuration contradicts itself.
+pub(crate) fn open_other(
+    vendor: &Vendor,
+    config: &Config,
+    (bucket, prefix): (&str, Option<&str>),
+    say: &Say,
+) -> Result<Box<dyn Storage>, Failure> {
+    let settings = VendorSettings {
+        s3_bucket: Some(bucket.to_owned()),
+        s3_prefix: prefix.map(str::to_owned),
+        access: BucketAccess::Public,
+        cdn_url: None,
+        ..config.vendor(vendor.name())
+    };
+    let (bucket, aws) = (settings_of(&settings), aws_settings(&config.aws));
+    Ok(Box::new(S3::new(&S3Options {
+        vendor: vendor.name(),
+        settings: &bucket,
+        aws: &aws,
+        uploads: vendor.static_uploads(),
+        service_note: vendor.static_service_note(),
+        proxies: proxies()?,
+        retries: Retries::Many,
+        say,
+    })?))
+}
+
 fn settings_of(settings: &VendorSettings) -> S3Settings {
     S3Settings {
         bucket: settings.s3_bucket.clone().unwrap_or_default(),
@@ -65,12 +97,16 @@ fn reject_host_below_registry(registry: &str, host: &str) -> Result<(), Failure>
     if !forwards(registry, host) {
         return Ok(());
     }
+    let relation = match host.eq_ignore_ascii_case(registry) {
+        true => "is also the registry's host".to_owned(),
+        false => format!("is below the registry's host {registry}"),
+    };
     let message = format!(
-        "the bucket's host {host} is below the registry's host {registry}: docker and other Go clients would send the \
+        "the bucket's host {host} {relation}: docker and other Go clients would send the \
          registry's credentials to the bucket, and the bucket would refuse them"
     );
     Err(Failure::new(Kind::Usage, message)
-        .hint("serve the objects from a host that is not below the registry's host"))
+        .hint("serve the objects from another host that is not below the registry's host"))
 }
 
 #[cfg(test)]
@@ -79,7 +115,6 @@ mod tests {
 
     use raas_http::ForwardProxies;
     use raas_s3::AwsSettings;
-    use raas_types::BucketAccess;
 
     use super::*;
 
@@ -133,6 +168,9 @@ mod tests {
                 .client_host()
                 .map_or(Ok(()), |host| reject_host_below_registry("registry.acme.com", &host));
             assert_eq!(found.is_err(), refused, "{endpoint} {access:?} {cdn:?}");
+            if let (Err(failure), true) = (found, endpoint == same) {
+                assert!(failure.message().contains("is also the registry's host"), "{failure}");
+            }
         }
     }
 }

@@ -23,6 +23,15 @@ pub(crate) fn open(
     Err(missing(&format!("the objects of {} are in an S3 bucket", vendor.name())))
 }
 
+pub(crate) fn open_other(
+    _vendor: &Vendor,
+    _config: &Config,
+    (bucket, _prefix): (&str, Option<&str>),
+    _say: &Say,
+) -> Result<Box<dyn Storage>, Failure> {
+    Err(missing(&format!("{bucket} is an S3 bucket")))
+}
+
 fn missing(what: &str) -> Failure {
     Failure::new(Kind::Usage, format!("{what}, but this raas was built without S3"))
         .hint("build raas with its default features: cargo install --path crates/raas --locked")
@@ -33,7 +42,7 @@ mod tests {
     use raas_publish::home::Home;
 
     use super::*;
-    use crate::config::ConfigRequest;
+    use crate::config::{ConfigRequest, NeededSections};
     use crate::storage::OpenRegistry;
 
     #[test]
@@ -43,7 +52,7 @@ mod tests {
         std::fs::write(&file, "[acme]\ns3_bucket = acme-images\n").unwrap();
         let home = Home::new(Some(folder.path().join("home"))).unwrap();
         let request = ConfigRequest { file: Some(file), ..ConfigRequest::default() };
-        let config = Config::load(&request, &|| Ok(home.clone())).unwrap();
+        let config = Config::load(&request, &|| Ok(home.clone()), NeededSections::All).unwrap();
         let vendor = home.vendor(&"acme".parse().unwrap());
         let failure = OpenRegistry::open(&vendor, &config, Say::nothing()).err().unwrap();
         assert!(

@@ -69,7 +69,7 @@ mod tests {
             changed: vec!["1".parse().unwrap()],
             removed: Vec::new(),
             commit: None,
-            error: Some("why".into()),
+            error: None,
             requests: 4,
             seconds: 0.5,
         };
@@ -86,5 +86,18 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{text}");
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_documented(&text);
+    }
+
+    fn assert_documented(text: &str) {
+        let page = include_str!("../../../../docs/metrics.md");
+        for line in text.lines().filter_map(|line| line.strip_prefix("# HELP ")) {
+            let (name, help) = line.split_once(' ').unwrap();
+            let row = page.lines().find(|row| row.starts_with(&format!("| `{name}` | gauge |")));
+            assert!(
+                row.is_some_and(|row| row.ends_with(&format!("| {help} |"))),
+                "{line} is not in docs/metrics.md"
+            );
+        }
     }
 }

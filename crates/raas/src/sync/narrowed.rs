@@ -19,7 +19,7 @@ use crate::sync_rule::SyncRule;
 /// The longest note that is read.
 const MAX_NOTE: u64 = 64 * 1024 * 1024;
 
-type Note = BTreeMap<RepositoryName, Image>;
+type NarrowedImages = BTreeMap<RepositoryName, Image>;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Image {
@@ -37,7 +37,7 @@ struct Narrowed {
 ///
 /// # Errors
 /// The note cannot be read.
-pub(super) fn at_source(
+pub(crate) fn at_source(
     vendor: &Vendor,
     rule: &SyncRule,
     published: &BTreeMap<Tag, Digest>,
@@ -81,14 +81,14 @@ fn path(vendor: &Vendor) -> PathBuf {
     vendor.folder().join("sync.json")
 }
 
-fn read(vendor: &Vendor) -> Result<Note, Failure> {
+fn read(vendor: &Vendor) -> Result<NarrowedImages, Failure> {
     let path = path(vendor);
     let bytes = match fs::metadata(&path).and_then(|found| match found.len() <= MAX_NOTE {
         true => fs::read(&path),
         false => Ok(Vec::new()),
     }) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Note::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(NarrowedImages::new()),
         Err(error) => return Err(error).context(|| format!("cannot read {}", path.display())),
     };
     // A damaged note is a lost one.

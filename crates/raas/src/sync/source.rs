@@ -52,11 +52,19 @@ pub(crate) fn locate(
     }
 }
 
-/// The digests of tags; a tag that is gone has none.
+/// The digests of tags; a tag that is gone has none. `known` are the digests that tags had: a registry that understands
+/// conditions only compares them.
 ///
 /// # Errors
 /// The registry gives no good answer.
-pub(crate) fn digests(remote: &Arc<Remote>, tags: Vec<Tag>) -> Result<BTreeMap<Tag, Digest>, Failure> {
-    let found = parallel::each(AT_ONCE, tags, |tag| Ok(remote.digest_of(&tag)?.map(|digest| (tag, digest))))?;
+pub(crate) fn digests(
+    remote: &Arc<Remote>,
+    tags: Vec<Tag>,
+    known: &BTreeMap<Tag, Digest>,
+) -> Result<BTreeMap<Tag, Digest>, Failure> {
+    let found = parallel::each(AT_ONCE, tags, |tag| {
+        let digest = remote.digest_of(&tag, known.get(&tag))?;
+        Ok(digest.map(|digest| (tag, digest)))
+    })?;
     Ok(found.into_iter().flatten().collect())
 }

@@ -56,7 +56,7 @@ fn a_customer_sees_what_was_granted_until_the_key_is_revoked() {
     assert!(String::from_utf8_lossy(&told.body).contains("the key `ci` of bigbank was revoked"));
     sandbox.ok(&["access", "revoke", "acme", "bigbank"]);
     assert_eq!(status("tools", &key), 401);
-    let log = sandbox.json(&["log", "acme", "--json"]);
+    let log = sandbox.json(&["log", "acme", "--json"])["publications"].clone();
     let subjects: Vec<&str> =
         log.as_array().unwrap().iter().take(6).map(|e| e["what"].as_str().unwrap()).collect();
     assert_eq!(
@@ -72,7 +72,7 @@ fn a_customer_sees_what_was_granted_until_the_key_is_revoked() {
     );
     let commit = |at: usize| log[at]["commit"].as_str().unwrap();
     let diff = sandbox.json(&["diff", "acme", commit(5), commit(0), "--json"]);
-    assert_eq!(diff["customers"], json!({"bigbank": "changed"}));
+    assert_eq!(diff["customers"], json!([{"customer": "bigbank", "change": "changed"}]));
 }
 
 #[test]
@@ -92,6 +92,52 @@ fn a_rotation_keeps_the_old_secret_for_the_overlap() {
     assert!(shown["keys"][0]["overlap_until"].is_string(), "{shown}");
     let newest = rotate("0d");
     assert_eq!((status(&old), status(&new), status(&newest)), (401, 401, 200));
+}
+
+#[test]
+fn a_revocation_of_which_nobody_knows_whether_it_is_obeyed_is_said() {
+    let sandbox = vendor();
+    add(&sandbox, &["--repositories", "*"]);
+    // Nobody listens there.
+    sandbox.write("raas.cfg", "[acme]\nregistry_host = 127.0.0.1:1\n");
+    let begun = Instant::now();
+    let output = sandbox.run(&["access", "revoke", "acme", "bigbank", "--json"]);
+    assert!(begun.elapsed() >= Duration::from_secs(1), "servers get the time to obey");
+    let report: Value = serde_json::from_str(&succeeded(&output)).unwrap();
+    assert_eq!((&report["changed"], &report["served"]), (&json!(true), &json!(false)));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("the registry cannot be asked whether it obeys: 127.0.0.1:1"), "{said}");
+}
+
+#[test]
+fn no_rollback_brings_a_revoked_key_back() {
+    let sandbox = vendor();
+    let mut layout = Layout::new();
+    let image = layout.simple_image("second");
+    layout.tag(&image, "1.0");
+    let path = sandbox.write("source.tar", layout.tar());
+    let server = sandbox.serve(&[]);
+    let client = Client::new(server.address);
+    let key = add(&sandbox, &["--repositories", "appliance/*,tools"]);
+    sandbox.ok(&["push", "acme", "tools", "--from", &path]);
+    sandbox.ok(&["access", "revoke", "acme", "bigbank"]);
+    sandbox.ok(&["access", "deny", "acme", "bigbank", "appliance/*"]);
+    let log = sandbox.json(&["log", "acme", "--json"])["publications"].clone();
+    let first = log.as_array().unwrap().last().unwrap()["commit"].as_str().unwrap().to_owned();
+    // The publication before the revocation, and the first one of the image, from before the customer.
+    let published =
+        |at: &str| log.as_array().unwrap().iter().rfind(|e| e["what"].as_str().unwrap().contains(at));
+    let to = published("Publish tools").unwrap()["commit"].as_str().unwrap();
+    sandbox.ok(&["rollback", "acme", "tools"]);
+    sandbox.ok(&["rollback", "acme", "tools", "--to", to]);
+    sandbox.fails(2, &["rollback", "acme", "tools", "--to", &first]);
+    let told = client.get_with("/v2/tools/tags/list", &key);
+    assert_eq!(told.status, 401, "{}", String::from_utf8_lossy(&told.body));
+    let shown = sandbox.json(&["access", "show", "acme", "bigbank", "--json"]);
+    assert_eq!(
+        (&shown["keys"][0]["state"], &shown["granted_patterns"]),
+        (&json!("revoked"), &json!(["tools"]))
+    );
 }
 
 #[test]
@@ -122,7 +168,7 @@ fn a_secret_is_printed_once_and_is_nowhere_else() {
 #[test]
 fn clients_get_a_credential_in_their_own_form() {
     let sandbox = vendor();
-    sandbox.write("raas.cfg", "[acme]\nregistry_host = registry.acme.example\n");
+    sandbox.write("raas.cfg", "[acme]\nregistry_host = registry.acme.example, images.acme.example:5000\n");
     let secret = "k3Jd82hfLsQwe91mNbVcXz4Rt6Yu8Io0";
     let add = |key: &str, format: &str, secret: &str| {
         let all =
@@ -131,12 +177,19 @@ fn clients_get_a_credential_in_their_own_form() {
     };
     let config: Value =
         serde_json::from_str(&succeeded(&add("a", "docker-config", &format!("{secret}\n")))).unwrap();
-    let auth = config["auths"]["registry.acme.example"]["auth"].as_str().unwrap();
-    assert_eq!(STANDARD.decode(auth).unwrap(), format!("bigbank:{secret}").into_bytes());
+    // Clients look a login up by the name in the reference, with its port.
+    for host in ["registry.acme.example", "images.acme.example:5000"] {
+        let auth = config["auths"][host]["auth"].as_str().unwrap();
+        assert_eq!(STANDARD.decode(auth).unwrap(), format!("bigbank:{secret}").into_bytes());
+    }
     let manifest = succeeded(&add("b", "k8s-secret", &format!("b{secret}")));
     assert!(
         manifest.contains("type: kubernetes.io/dockerconfigjson\n") && manifest.contains("acme-bigbank-b")
     );
+    for wrong in ["https://registry.acme.example", "two words", "registry.acme.example/acme"] {
+        let all = ["access", "add", "acme", "bigbank", "--key", "w", "--format", "podman", "--host", wrong];
+        assert!(sandbox.fails(2, &all).contains("--host"), "{wrong}");
+    }
     let weak = add("c", "plain", "hunter2");
     let error = String::from_utf8(weak.stderr).unwrap();
     assert!(
@@ -305,6 +358,78 @@ fn a_customer_goes_after_its_keys() {
     // The name can be used again.
     let key = add(&sandbox, &["--repositories", "*"]);
     assert_eq!(client.get_with("/v2/tools/tags/list", &key).status, 200);
+}
+
+#[test]
+fn a_damaged_customer_blocks_no_other_and_can_be_revoked_and_removed() {
+    let sandbox = vendor();
+    let key = add(&sandbox, &["--repositories", "*"]);
+    let of_other = ["access", "add", "acme", "smallbank", "--repositories", "tools", "--format", "json"];
+    let other = login(&sandbox.json(&of_other));
+    let log = sandbox.path("log");
+    let server = sandbox.serve_logged(&["--metrics", "127.0.0.1:0"], std::fs::File::create(&log).unwrap());
+    let client = Client::new(server.address);
+    let status = |key: &str| client.get_with("/v2/tools/tags/list", key).status;
+    assert_eq!((status(&key), status(&other)), (200, 200));
+    let file = "crane/data/_access/customers/bigbank";
+    let damage = || {
+        sandbox.commit_by_hand("acme", file, "{ damaged");
+        sandbox.ok(&["setup", "acme"]);
+    };
+    damage();
+    // The server skips the customer, and says so. The other customer is served.
+    assert_eq!((status(&key), status(&other)), (401, 200));
+    let logged = std::fs::read_to_string(&log).unwrap();
+    assert!(
+        logged.contains("the customer has no access") && logged.contains("customers/bigbank"),
+        "{logged}"
+    );
+    // Every command works for the other customer, and names the damaged one.
+    let output = sandbox.run(&[&of_other[..4], &["--key", "second", "--format", "json"]].concat());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.contains("the file of customer bigbank is damaged"), "{said}");
+    sandbox.ok(&["access", "grant", "acme", "smallbank", "appliance/*"]);
+    sandbox.ok(&["access", "revoke", "acme", "smallbank", "--key", "second"]);
+    let listed = sandbox.json(&["access", "list", "acme", "--json"]);
+    assert_eq!(listed["customers"][0]["customer"], "smallbank");
+    assert_eq!(listed["unreadable_customers"][0]["customer"], "bigbank");
+    assert!(sandbox.ok(&["access", "list", "acme"]).contains("bigbank: damaged"));
+    let output = sandbox.run(&["status", "acme", "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let checks = report["vendors"][0]["checks"].as_array().unwrap();
+    let check = checks.iter().find(|check| check["name"] == "access").unwrap();
+    assert!(check["outcome"] == "failed" && check["details"][0].to_string().contains("bigbank"), "{check}");
+    // Nothing that would leave a key of the damaged customer valid.
+    for arguments in [
+        &["add", "acme", "bigbank", "--key", "b"][..],
+        &["revoke", "acme", "bigbank", "--key", "default"],
+        &["grant", "acme", "bigbank", "tools"],
+        &["show", "acme", "bigbank"],
+    ] {
+        let error = sandbox.fails(4, &[&["access"], arguments].concat());
+        assert!(error.contains("raas access revoke acme bigbank"), "{arguments:?}: {error}");
+    }
+    // The last version that can be read has the keys, and all of them end.
+    sandbox.ok(&["access", "revoke", "acme", "bigbank"]);
+    let shown = sandbox.json(&["access", "show", "acme", "bigbank", "--json"]);
+    assert_eq!((&shown["keys"][0]["state"], &shown["granted_patterns"]), (&"revoked".into(), &json!(["*"])));
+    assert_eq!((status(&key), status(&other)), (401, 200));
+    damage();
+    let report = sandbox.json(&["access", "remove", "acme", "bigbank", "--json"]);
+    assert_eq!(report["what"], "Remove customer bigbank");
+    assert_eq!(sandbox.json(&["access", "list", "acme", "--json"])["unreadable_customers"], json!([]));
+    // A file that was never readable.
+    damage();
+    sandbox.commit_by_hand("acme", "crane/data/_access/customers/neverbank", "nonsense");
+    sandbox.ok(&["access", "revoke", "acme", "neverbank"]);
+    assert_eq!(sandbox.json(&["access", "show", "acme", "neverbank", "--json"])["keys"], json!([]));
+    // A newer raas has written the file: that is no damage.
+    sandbox.commit_by_hand("acme", "crane/data/_access/customers/newbank", r#"{"format": 99}"#);
+    let add_to_other = [&of_other[..4], &["--key", "x"]].concat();
+    for arguments in [&add_to_other[..], &["access", "remove", "acme", "newbank"]] {
+        let error = sandbox.fails(4, arguments);
+        assert!(error.contains("upgrade this raas"), "{error}");
+    }
 }
 
 #[test]

@@ -288,18 +288,93 @@ fn the_error_of_an_unwritable_home_names_its_path() {
 #[test]
 fn a_missing_file_is_the_same_exit_code_however_it_was_named() {
     let sandbox = Sandbox::new();
+    sandbox.ok(&["setup", "acme"]);
     for arguments in [
         &["push", "acme", "app", "--from", "nowhere.tar"][..],
         &["push", "acme", "nowhere"],
         &["push", "acme", "app", "--config", "nowhere.tar"],
         &["lint", "nowhere.tar"],
         &["pulls", "nowhere.tar"],
+        &["pulls", "acme", "app", "nowhere.tar"],
+        &["access", "list", "acme", "--log", "nowhere.tar"],
+        &["serve", "--tls-certificate", "nowhere.tar", "--tls-key", "nowhere.tar"],
+        &["serve", "--tls-folder", "nowhere.tar"],
+        &["serve", "--token-key", "nowhere.tar"],
+        &["serve", "--crane-config", "nowhere.tar"],
+        &["serve", "--acme-domain", "a.invalid", "--acme-folder", "acme", "--acme-ca", "nowhere.tar"],
     ] {
         let failure = sandbox.fails(2, arguments);
         assert!(failure.contains("nowhere.tar"), "{arguments:?}: {failure}");
     }
-    sandbox.write("raas.cfg", "[redhat]\nmetadata = nowhere\n");
-    assert!(sandbox.fails(2, &["config", "check"]).contains("nowhere"));
+    sandbox.ok(&["setup", "acme"]);
+    let here = sandbox.write("here.pem", "");
+    for arguments in [
+        &["serve", "--tls-certificate", "nowhere.pem", "--tls-key", &here][..],
+        &["serve", "--tls-certificate", &here, "--tls-key", "nowhere.pem"],
+        &["serve", "--tls-folder", "nowhere"],
+        &["serve", "--token-key", "nowhere"],
+        &["serve", "--metadata", "acme=.", "--bucket", "acme=.", "--htpasswd", "acme=nowhere"],
+        &["serve", "--metadata", "acme=.", "--bucket", "acme=.", "--client-ca", "acme=nowhere.pem"],
+        &["list", "--config-repo", "./nowhere"],
+        &["list", "--config-repo", "file:///nowhere"],
+    ] {
+        let listen: &[&str] = if arguments[0] == "serve" { &["--listen", "127.0.0.1:0"] } else { &[] };
+        let failure = sandbox.fails(2, &[arguments, listen].concat());
+        assert!(failure.contains("nowhere") && !failure.contains("Serving"), "{arguments:?}: {failure}");
+    }
+    for (config, serve) in [
+        ("[redhat]\nmetadata = nowhere\n", &[][..]),
+        ("[acme]\nclient_ca = nowhere\n", &["acme"]),
+        ("[acme]\nhtpasswd = nowhere\n", &["--metadata", "acme=.", "--bucket", "acme=."]),
+    ] {
+        sandbox.write("raas.cfg", config);
+        assert!(sandbox.fails(2, &["config", "check"]).contains("nowhere"));
+        if !serve.is_empty() {
+            let failure = sandbox.fails(2, &[&["serve", "--listen", "127.0.0.1:0"], serve].concat());
+            assert!(failure.contains("nowhere") && !failure.contains("Serving"), "{config}: {failure}");
+        }
+    }
+    for settings in [
+        "[redhat]\nmetadata = nowhere",
+        "[redhat]\nmask_images = ./nowhere",
+        "[acme]\nclient_ca = nowhere\ns3_bucket = bucket",
+        "[acme]\ntoken_keys = nowhere\ntoken_realm = http://x/\ntoken_service = x\ntoken_issuer = y\ns3_bucket = bucket",
+    ] {
+        sandbox.write("raas.cfg", settings);
+        let failure = sandbox.fails(2, &["config", "check"]);
+        assert!(failure.contains("nowhere"), "{settings}: {failure}");
+    }
+    sandbox.write("raas.cfg", "[pulpserver]\nhost = http://127.0.0.1:1\n\n[acme]\n");
+    assert!(sandbox.fails(2, &["pulp-upload", "acme", "nowhere.tar"]).contains("nowhere.tar"));
+}
+
+#[test]
+fn an_empty_variable_counts_as_unset_and_yes_has_several_spellings() {
+    let sandbox = Sandbox::new();
+    let reference = include_str!("../../../../docs/cli.md");
+    let is_part = |c: char| c == '_' || c.is_ascii_uppercase() || c.is_ascii_digit();
+    let names: Vec<&str> = reference
+        .split(|c| !is_part(c))
+        .filter(|word| word.starts_with("RAAS_") && *word != "RAAS_")
+        .collect();
+    assert!(names.len() > 20 && names.contains(&"RAAS_HTPASSWD") && names.contains(&"RAAS_OFFLINE"));
+    for (arguments, error) in [
+        (&["push", "acme", "app", "--from", "nowhere.tar"][..], "nowhere.tar"),
+        (&["serve", "nobody"], "no vendor nobody"),
+    ] {
+        let mut command = sandbox.command(arguments);
+        command.envs(names.iter().filter(|name| **name != "RAAS_HOME").map(|name| (name, "")));
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && said.contains(error), "{said}");
+    }
+    for (value, error) in [("1", "nowhere.tar"), ("Yes", "nowhere.tar"), ("off", "nowhere.tar"), ("x", "'x'")]
+    {
+        let mut command = sandbox.command(&["push", "acme", "app", "--from", "nowhere.tar"]);
+        let output = command.env("RAAS_OFFLINE", value).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && said.contains(error), "{value}: {said}");
+    }
 }
 
 #[test]
@@ -314,6 +389,19 @@ fn hints_name_the_vendor_of_the_command() {
         &["unpublish", "bigdatainc", "nothing"],
         &["log", "bigdatainc", "nothing"],
         &["log", "nobody"],
+        &["list", "bigdatainc", "nothing"],
+        &["list", "nobody"],
+        &["tag", "bigdatainc", "app", "app:latest"],
+        &["tag", "bigdatainc", "nothing:1", "nothing:2"],
+        &["deprecate", "bigdatainc", "nothing:1", "--use", "2"],
+        &["retire", "bigdatainc", "nothing", "--keep", "1"],
+        &["gc", "nobody"],
+        &["protect", "nobody", "*"],
+        &["access", "list", "nobody"],
+        &["access", "show", "bigdatainc", "nobody"],
+        &["access", "revoke", "bigdatainc", "nobody"],
+        &["access", "add", "bigdatainc", "bigbank"],
+        &["pulls", "bigdatainc", "nowhere"],
     ] {
         let failure = sandbox.fails(2, arguments);
         let hints: Vec<&str> = failure.lines().filter(|line| line.starts_with("hint: ")).collect();

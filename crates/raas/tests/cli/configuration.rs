@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use raas_testkit::oci::Layout;
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::client::Client;
 use crate::sandbox::{Sandbox, send, succeeded};
 
 /// A bare configuration repository, as a service hosts it.
@@ -32,10 +33,14 @@ impl Repository {
 
     /// Commits a raas.cfg to a branch.
     fn commit(&self, sandbox: &Sandbox, branch: &str, text: &str) {
+        self.commit_file(sandbox, branch, "raas.cfg", text);
+    }
+
+    fn commit_file(&self, sandbox: &Sandbox, branch: &str, file: &str, text: &str) {
         let work = sandbox.path("conf-work");
         git(&["clone", "--quiet", self.folder.to_str().unwrap(), work.to_str().unwrap()]);
         let work_text = work.to_str().unwrap();
-        fs::write(work.join("raas.cfg"), text).unwrap();
+        fs::write(work.join(file), text).unwrap();
         git(&["-C", work_text, "checkout", "--quiet", "-B", branch]);
         git(&["-C", work_text, "add", "."]);
         git(&["-C", work_text, "commit", "--quiet", "-m", "Configure"]);
@@ -115,7 +120,8 @@ fn a_failed_clone_is_reported_without_the_password() {
     let sandbox = Sandbox::new();
     let repository = Repository::new(&sandbox, "");
     let table: [(String, &[&str], &str); 3] = [
-        ("file:///nonexistent/conf.git".into(), &[], "does not appear to be"),
+        // A folder that is no repository.
+        (format!("file://{}", sandbox.path("").display()), &[], "does not appear to be"),
         (repository.url(), &["--configenv", "nowhere"], "nowhere not found"),
         ("http://user:hunter2@127.0.0.1:1/conf.git".into(), &[], "127.0.0.1"),
     ];
@@ -140,7 +146,7 @@ fn check_names_the_line_and_suggests_the_right_key() {
     );
     sandbox.write("raas.cfg", "[openshift]\npassword = hunter2\n");
     assert!(sandbox.ok(&["config", "check"]).contains("1 key\n"));
-    assert_eq!(sandbox.json(&["config", "check", "--json"])["keys"], 1);
+    assert_eq!(sandbox.json(&["config", "check", "--json"])["key_count"], 1);
     let masks = format!("[redhat]\nmask_layers = {}\n", "e1".repeat(32));
     sandbox.write("raas.cfg", &masks);
     let said = sandbox.ok(&["config", "check"]);
@@ -190,6 +196,82 @@ fn a_publication_is_backed_up_in_the_repository() {
     assert_eq!(repository.files("main"), [log.as_str(), "raas.cfg"]);
     assert_eq!(repository.show(&format!("main:{log}")).lines().count(), 2);
     assert_eq!(left_behind(&sandbox), 0);
+}
+
+#[test]
+fn a_document_that_is_changed_in_the_repository_publishes_nothing() {
+    let sandbox = Sandbox::new();
+    let repository = Repository::new(&sandbox, "# mine\n");
+    let path = sandbox.write("app.tar", image("1.0"));
+    let run = |arguments: &[&str]| {
+        succeeded(&with_repository(&sandbox, &repository.url(), arguments).output().unwrap())
+    };
+    run(&["push", "acme", "app", "--from", &path]);
+    let file = sandbox.home().join("acme/checkout/crane/data/app.json");
+    let published = fs::read_to_string(&file).unwrap();
+    let changed = published.replace("1.0", "9.9");
+    assert_ne!(published, changed);
+    repository.commit_file(&sandbox, "main", "acme/metadata/app.json", &changed);
+    let commits = sandbox.commits("acme");
+    for arguments in [&["setup", "acme"][..], &["gc", "acme"], &["setup", "acme", "--repair"]] {
+        run(arguments);
+        assert_eq!(
+            (fs::read_to_string(&file).unwrap(), sandbox.commits("acme")),
+            (published.clone(), commits)
+        );
+    }
+    // The next publication of another image leaves this one alone too.
+    run(&["push", "acme", "other", "--from", &path]);
+    assert_eq!(fs::read_to_string(&file).unwrap(), published);
+    let listed = run(&["list", "acme"]);
+    assert!(listed.contains("1.0") && !listed.contains("9.9"), "{listed}");
+}
+
+#[test]
+fn no_hook_of_a_repository_runs() {
+    let sandbox = Sandbox::new();
+    let repository = Repository::new(&sandbox, "# mine\n");
+    let path = sandbox.write("app.tar", image("1.0"));
+    sandbox.ok(&["setup", "acme"]);
+    let (mark, record) = (sandbox.path("mark"), sandbox.home().join("acme/metadata.git"));
+    // The record has hooks, and each clone gets them from git's template.
+    let template = sandbox.path("template");
+    for hooks in [record.join("hooks"), template.join("hooks")] {
+        fs::create_dir_all(&hooks).unwrap();
+        for name in [
+            "reference-transaction",
+            "post-checkout",
+            "pre-commit",
+            "post-commit",
+            "pre-push",
+            "pre-receive",
+            "post-receive",
+            "update",
+            "post-update",
+            "post-index-change",
+            "post-merge",
+            "pre-auto-gc",
+        ] {
+            fs::write(hooks.join(name), format!("#!/bin/sh\n: > '{}'\n", mark.display())).unwrap();
+            fs::set_permissions(hooks.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+    }
+    for arguments in [
+        &["push", "acme", "app", "--from", &path][..],
+        &["tag", "acme", "app:2.0", "app:1.0"],
+        &["rollback", "acme", "app"],
+        &["setup", "acme", "--repair"],
+    ] {
+        let mut command = with_repository(&sandbox, &repository.url(), arguments);
+        succeeded(&command.env("GIT_TEMPLATE_DIR", &template).output().unwrap());
+        assert!(!mark.exists(), "a hook ran: {arguments:?}");
+    }
+    assert_eq!(repository.commits("main"), 4, "each publication has a backup");
+    // git itself would run them.
+    let record = record.to_str().unwrap();
+    let commit = git(&["--git-dir", record, "rev-list", "--all", "-n", "1"]);
+    git(&["--git-dir", record, "update-ref", "refs/heads/control", commit.trim()]);
+    assert!(mark.exists());
 }
 
 #[test]
@@ -492,4 +574,52 @@ fn a_file_with_secrets_that_everybody_may_read_is_a_warning() {
     assert!(!warned(0o644), "there is no secret");
     sandbox.write("raas.cfg", "[acme]\ncdn_cloudfront_key = /etc/raas/key.pem\ncdn_cloudfront_key_id = K2\n");
     assert!(!warned(0o644), "the key is in another file");
+}
+
+#[test]
+fn a_wrong_section_stops_no_command_and_no_server_of_another_vendor() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.write("app.tar", image("1.0"));
+    let good = "[acme]\nregistry_host = r.acme.example\n[bravo]\n";
+    sandbox.write("raas.cfg", good);
+    for vendor in ["acme", "bravo"] {
+        sandbox.ok(&["push", vendor, "app", "--from", &path]);
+    }
+    sandbox.write("raas.cfg", format!("{good}foo_bar = 1\n"));
+    sandbox.ok(&["list", "acme"]);
+    sandbox.ok(&["push", "acme", "other", "--from", &path]);
+    // A command about the vendor, or about all vendors, says which section is wrong.
+    for arguments in [["list", "bravo"].as_slice(), &["list"], &["status"], &["config", "check"]] {
+        let failure = sandbox.fails(2, arguments);
+        assert!(
+            failure.contains("raas.cfg, line 4: [bravo] has no key `foo_bar`"),
+            "{arguments:?}: {failure}"
+        );
+    }
+    for named in [[].as_slice(), &["acme", "bravo"]] {
+        let log = sandbox.path("log");
+        let server = sandbox.serve_logged(named, fs::File::create(&log).unwrap());
+        let status = |host: &str| Client::of(server.address, host).get("/v2/app/manifests/1.0").status;
+        assert_eq!(
+            ["acme.localhost", "r.acme.example", "bravo.localhost", "r.bravo.example"].map(status),
+            [200, 200, 503, 503]
+        );
+        let ready = String::from_utf8(Client::new(server.address).get("/-/readyz").body).unwrap();
+        assert!(ready.contains("1 configured vendors cannot be served"), "{ready}");
+        let log = fs::read_to_string(&log).unwrap();
+        assert!(
+            log.contains("cannot serve a vendor as it is configured") && log.contains("[bravo] has no key"),
+            "{log}"
+        );
+    }
+    let failure = sandbox.fails(2, &["serve", "bravo"]);
+    assert!(failure.contains("[bravo] has no key `foo_bar`"), "{failure}");
+    // Nobody publishes to a place that another section claims.
+    let bucket = "s3_bucket = images\ns3_endpoint = http://127.0.0.1:9\n";
+    sandbox.write("raas.cfg", format!("[new]\n{bucket}[newer]\n{bucket}[other]\n"));
+    for vendor in ["new", "newer"] {
+        let failure = sandbox.fails(2, &["push", vendor, "app", "--from", &path]);
+        assert!(failure.contains("would overlap"), "{vendor}: {failure}");
+    }
+    sandbox.ok(&["push", "other", "app", "--from", &path]);
 }

@@ -2,14 +2,16 @@
 
 use std::fs;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use raas_testkit::fixtures;
 use raas_testkit::oci::Layout;
 use raas_testkit::s3;
+use raas_types::Digest;
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, digest_of, tags_of};
 
 fn image(tags: &[(&str, &str)]) -> Vec<u8> {
     let mut layout = Layout::new();
@@ -35,6 +37,13 @@ fn status_without_a_vendor_checks_all_and_prints_a_line_for_each() {
     let server = sandbox.serve(&[]);
     let said = sandbox.ok(&["status"]);
     assert_eq!(said.lines().count(), 2, "{said}");
+    let waits = |line: &str| line.starts_with("warn  ") && line.ends_with("waits for the first publication");
+    assert!(said.lines().all(waits), "{said}");
+    for vendor in ["acme", "bigdatainc"] {
+        let path = sandbox.write("app.tar", image(&[("1.0", "one")]));
+        sandbox.ok(&["push", vendor, "app", "--from", &path]);
+    }
+    let said = sandbox.ok(&["status"]);
     assert!(said.lines().all(|line| line.starts_with("ok    ") && line.contains("checks hold")), "{said}");
     // A vendor of the configuration that is not set up is not forgotten.
     sandbox.write("raas.cfg", "[acme]\n[bigdatainc]\n[newcomer]\n");
@@ -43,6 +52,8 @@ fn status_without_a_vendor_checks_all_and_prints_a_line_for_each() {
         let said = String::from_utf8(output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains("FAIL  newcomer              domain: there is no vendor newcomer"), "{said}");
+        let hint = String::from_utf8(output.stderr).unwrap();
+        assert!(hint.contains("hint: run `raas status newcomer` for"), "{hint}");
     }
     let output = sandbox.run(&["status", "--all", "--json"]);
     let status: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -58,7 +69,7 @@ fn list_shows_one_image() {
     push(&sandbox, "other", &[("1.0", "one")], &[]);
     let listing = sandbox.json(&["list", "acme", "app", "--json"]);
     let repositories = listing["vendors"][0]["repositories"].as_array().unwrap();
-    assert_eq!((repositories.len(), &repositories[0]["name"]), (1, &"app".into()));
+    assert_eq!((repositories.len(), &repositories[0]["repository"]), (1, &"app".into()));
     let failure = sandbox.fails(2, &["list", "acme", "nothing"]);
     assert!(
         failure.contains("nothing is not published by acme") && failure.contains("raas list acme"),
@@ -70,14 +81,15 @@ fn list_shows_one_image() {
 fn tag_gives_another_tag_and_rollback_takes_it_back() {
     let sandbox = Sandbox::new();
     let first = push(&sandbox, "app", &[("1.0", "one"), ("2.0", "two")], &[]);
-    let digest = |tag: &str| first["tags"][tag].as_str().unwrap().to_owned();
+    let digest = |tag: &str| digest_of(&first, tag).as_str().unwrap().to_owned();
     let server = sandbox.serve(&[]);
     let client = Client::new(server.address);
     let served =
         |tag: &str| client.get(&format!("/v2/app/manifests/{tag}")).headers["docker-content-digest"].clone();
     let outcome = sandbox.json(&["tag", "acme", "app:stable", "app:1.0", "--json"]);
     assert_eq!((&outcome["changed"], &outcome["served"]), (&true.into(), &true.into()));
-    assert_eq!(outcome["change"]["tags"]["stable"], json!({"change": "added", "to": digest("1.0")}));
+    let change = json!([{"tag": "stable", "change": "added", "from": null, "to": digest("1.0")}]);
+    assert_eq!(outcome["changes"]["tag_changes"], change);
     assert_eq!(served("stable"), digest("1.0"));
     client.pull("app", "stable");
     // A moved tag is said, with both digests.
@@ -122,7 +134,7 @@ fn a_tag_of_the_source_is_published_under_another_name() {
     let sandbox = Sandbox::new();
     let report =
         push(&sandbox, "app:2.4", &[("build-77", "one"), ("build-78", "two")], &["--tag", "build-77"]);
-    assert_eq!(report["tags"].as_object().unwrap().keys().collect::<Vec<_>>(), ["2.4"]);
+    assert_eq!(tags_of(&report), ["2.4"]);
     let server = sandbox.serve(&[]);
     assert_eq!(Client::new(server.address).tags("app"), ["2.4"]);
     // Docker v1 images and archives of docker too.
@@ -152,14 +164,14 @@ fn remove_empties_the_registry_says_what_stays_and_can_be_undone() {
     let stored = sandbox.files("acme/bucket").len();
     let server = sandbox.serve(&[]);
     let client = Client::new(server.address);
-    // Without a terminal, nobody can be asked.
+    // Without a terminal, the command cannot ask.
     let output = sandbox.command(&["remove", "acme"]).stdin(Stdio::null()).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("raas remove acme --yes"), "{said}");
     assert_eq!(client.tags("app"), ["1.0"]);
     let report = sandbox.json(&["remove", "acme", "--yes", "--json"]);
-    assert_eq!(report["removed"], json!(["app", "other"]));
+    assert_eq!(report["removed_repositories"], json!(["app", "other"]));
     assert!(report["objects"].as_u64().unwrap() > 0 && stored > 0);
     assert_eq!(client.get("/v2/_catalog").json()["repositories"], json!([]));
     assert!(sandbox.ok(&["log", "acme"]).contains("Unpublish app: 1.0"));
@@ -194,7 +206,7 @@ fn the_command_line_of_the_original_tool_pushes_for_a_known_vendor_only() {
     let output = sandbox.run(&["bigdatainc", "bigdata-app"]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("raas push bigdatainc IMAGE"), "{said}");
+    assert!(said.contains("`raas push bigdatainc bigdata-app`"), "{said}");
     assert!(!sandbox.home().join("bigdatainc").exists());
     sandbox.ok(&["setup", "bigdatainc"]);
     sandbox.ok(&["bigdatainc", "bigdata-app", "--terse"]);
@@ -210,7 +222,7 @@ fn an_immutable_tag_moves_only_by_force_and_the_log_shows_it() {
     let sandbox = Sandbox::new();
     sandbox.write("raas.cfg", "[acme]\nimmutable_tags = v*, *.*.*\n");
     let first = push(&sandbox, "app", &[("v1", "one"), ("latest", "one")], &[]);
-    let old = first["tags"]["v1"].as_str().unwrap().to_owned();
+    let old = digest_of(&first, "v1").as_str().unwrap().to_owned();
     // The same image again, and other tags, are no move.
     push(&sandbox, "app", &[("v1", "one"), ("latest", "two")], &[]);
     let stored = sandbox.files("acme/bucket");
@@ -230,6 +242,65 @@ fn an_immutable_tag_moves_only_by_force_and_the_log_shows_it() {
 }
 
 #[test]
+fn an_immutable_tag_is_removed_only_by_force_and_the_log_shows_it() {
+    let sandbox = Sandbox::new();
+    sandbox.write("raas.cfg", "[acme]\nimmutable_tags = v*\n");
+    push(&sandbox, "app", &[("v1", "one"), ("v2", "two"), ("v3", "three"), ("latest", "two")], &[]);
+    let commits = sandbox.commits("acme");
+    let retire = ["retire", "acme", "app", "--keep", "2", "--yes"];
+    for arguments in [&["unpublish", "acme", "app:v1"][..], &["unpublish", "acme", "app"], &retire] {
+        let failure = sandbox.fails(3, arguments);
+        assert!(failure.contains("must stay: `immutable_tags` of [acme] has v*"), "{failure}");
+        assert!(failure.contains("--force-tag"), "{failure}");
+    }
+    assert!(sandbox.ok(&retire[..5]).contains("only with --force-tag"));
+    assert_eq!(sandbox.commits("acme"), commits);
+    sandbox.ok(&["unpublish", "acme", "app:latest"]);
+    sandbox.ok(&["unpublish", "acme", "app:v1", "--force-tag"]);
+    assert!(sandbox.ok(&["log", "acme", "-n", "1"]).contains("Unpublish app: v1 (--force-tag)"));
+    sandbox.ok(&["retire", "acme", "app", "--keep", "1", "--yes", "--force-tag"]);
+    assert!(sandbox.ok(&["log", "acme", "-n", "1"]).contains(" (--force-tag)"));
+}
+
+#[test]
+fn a_rollback_a_prune_and_a_removal_change_an_immutable_tag_only_by_force() {
+    let sandbox = Sandbox::new();
+    sandbox.write("raas.cfg", "");
+    push(&sandbox, "app", &[("v1", "one")], &[]);
+    let second = push(&sandbox, "app", &[("v1", "two"), ("v2", "two")], &[]);
+    let old = digest_of(&second, "v1").as_str().unwrap().to_owned();
+    push(&sandbox, "other", &[("latest", "other")], &[]);
+    sandbox.write("raas.cfg", "[acme]\nimmutable_tags = v*\n");
+    let commits = sandbox.commits("acme");
+    // The earlier publication has another v1, and no v2.
+    let failure = sandbox.fails(3, &["rollback", "acme", "app"]);
+    assert!(failure.contains(&format!("the tag v1 is published as {old}")), "{failure}");
+    assert!(failure.contains("[acme] has v*") && failure.contains("--force-tag"), "{failure}");
+    // No image is removed if one has to stay.
+    let failure = sandbox.fails(3, &["remove", "acme", "--yes"]);
+    assert!(failure.contains("cannot remove app") && failure.contains("the tag v1 must stay"), "{failure}");
+    let path = sandbox.write("source.tar", image(&[("v1", "two")]));
+    let prune = ["push", "acme", "app", "--from", &path, "--prune"];
+    for more in [&[][..], &["--dry-run"]] {
+        let failure = sandbox.fails(3, &[&prune, more].concat());
+        assert!(failure.contains("the tag v2 must stay"), "{failure}");
+    }
+    assert_eq!(sandbox.commits("acme"), commits);
+    sandbox.ok(&[&prune[..], &["--force-tag"]].concat());
+    assert!(sandbox.ok(&["log", "acme", "-n", "1"]).contains("Publish app: v1 (--force-tag)"));
+    // A rollback that brings a tag back changes none.
+    sandbox.ok(&["rollback", "acme", "app"]);
+    assert!(!sandbox.ok(&["log", "acme", "-n", "1"]).contains("--force-tag"));
+    let failure = sandbox.fails(3, &["rollback", "acme", "app"]);
+    assert!(failure.contains(&old), "{failure}");
+    sandbox.ok(&["rollback", "acme", "app", "--force-tag"]);
+    let log = sandbox.ok(&["log", "acme", "-n", "1"]);
+    assert!(log.contains("Roll back app to ") && log.contains(" (--force-tag)"), "{log}");
+    sandbox.ok(&["remove", "acme", "--yes", "--force-tag"]);
+    assert!(sandbox.ok(&["log", "acme"]).contains("Unpublish app: v1 (--force-tag)"));
+}
+
+#[test]
 fn retire_removes_old_tags_only_with_yes_and_can_be_undone() {
     let sandbox = Sandbox::new();
     for tag in ["1", "2", "3"] {
@@ -240,7 +311,7 @@ fn retire_removes_old_tags_only_with_yes_and_can_be_undone() {
     sandbox.fails(2, &["retire", "acme", "app"]);
     let dry = sandbox.json(&["retire", "acme", "app", "--keep", "1", "--json"]);
     // Publications of the same second are in no order.
-    assert_eq!((dry["tags"].as_object().unwrap().len(), &dry["publication"]), (2, &Value::Null));
+    assert_eq!((tags_of(&dry).len(), &dry["publication"]), (2, &Value::Null));
     let said = sandbox.ok(&["retire", "acme", "app", "--keep", "1"]);
     assert!(said.contains("Nothing was removed; --yes removes 2 tags"), "{said}");
     assert_eq!(client.tags("app").len(), 3);
@@ -256,4 +327,36 @@ fn retire_removes_old_tags_only_with_yes_and_can_be_undone() {
     sandbox.ok(&["rollback", "acme", "app"]);
     assert_eq!(client.tags("app").len(), 3);
     ["1", "2", "3"].iter().for_each(|tag| drop(client.pull("app", tag)));
+}
+
+#[test]
+fn retire_by_age_takes_the_signatures_along() {
+    let mut layout = Layout::new();
+    let image = layout.simple_image("app");
+    layout.tag(&image, "1.0");
+    let signature = layout.cosign_signature(&image);
+    let attached = layout.artifact(&image, "application/vnd.example.signature", b"by its subject");
+    layout.untagged(&attached);
+    let sandbox = Sandbox::new();
+    let path = sandbox.write("source.tar", layout.tar());
+    sandbox.ok(&["push", "acme", "app", "--from", &path]);
+    // A tag is older than zero days after a second.
+    let retire = ["retire", "acme", "app", "--older-than", "0d", "--json"];
+    let begun = Instant::now();
+    while sandbox.json(&retire)["tags"].as_array().unwrap().is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+    }
+    push(&sandbox, "app", &[("2.0", "two")], &[]);
+    let retire = [&retire[..], &["--keep", "1"]].concat();
+    let server = sandbox.serve(&[]);
+    let client = Client::new(server.address);
+    let status = |digest: &Digest| client.get(&format!("/v2/app/manifests/{digest}")).status;
+    assert_eq!([&image, &signature, &attached].map(|found| status(&found.digest)), [200; 3]);
+    let dry = sandbox.json(&retire);
+    assert_eq!(dry["attachment_tags"].as_array().unwrap().len(), 1, "{dry:#}");
+    let done = sandbox.json(&[&retire[..], &["--yes"]].concat());
+    assert_eq!(done["publication"]["changed"], true, "{done:#}");
+    let (gone, tags) = (dry["tags"].as_array().unwrap(), client.tags("app"));
+    assert!(gone.iter().any(|gone| gone["tag"] == "1.0") && tags == ["2.0"], "{gone:?} {tags:?}");
+    assert_eq!([&image, &signature, &attached].map(|found| status(&found.digest)), [404; 3]);
 }

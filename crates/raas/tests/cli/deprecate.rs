@@ -41,14 +41,14 @@ fn clients_of_a_deprecated_tag_are_warned_until_it_is_undone() {
     let arguments = ["deprecate", "acme", "app:2.3", "--use", "2.4", "--until", "9999-12-31", "--json"];
     let report = sandbox.json(&arguments);
     assert_eq!((&report["changed"], &report["served"]), (&true.into(), &true.into()));
-    let change = json!({"change": "deprecated", "use": "2.4", "until": "9999-12-31T00:00:00Z"});
-    assert_eq!(report["change"]["deprecated"], json!({"2.3": change}));
+    let change = json!({"tag": "2.3", "change": "deprecated", "use": "2.4", "until": "9999-12-31T00:00:00Z"});
+    assert_eq!(report["changes"]["deprecation_changes"], json!([change]));
     let expected = "299 - \"app:2.3 is deprecated: use app:2.4 (supported until 9999-12-31)\"";
     assert_eq!(warning().as_deref(), Some(expected));
     assert_eq!(client.get("/v2/app/manifests/2.4").headers.get("warning"), None);
     let said = sandbox.ok(&["list", "acme", "app"]);
     assert!(said.contains("(deprecated: use 2.4, supported until 9999-12-31)\n"), "{said}");
-    let log = sandbox.json(&["log", "acme", "app", "--json"]);
+    let log = sandbox.json(&["log", "acme", "app", "--json"])["publications"].clone();
     assert_eq!(log[0]["what"], "Deprecate app:2.3: use 2.4, supported until 9999-12-31");
     let diff = sandbox.ok(&["diff", "acme", "app"]);
     assert!(diff.contains("  ! 2.3  deprecated: use 2.4, supported until 9999-12-31\n"), "{diff}");
@@ -56,7 +56,8 @@ fn clients_of_a_deprecated_tag_are_warned_until_it_is_undone() {
     let again = sandbox.json(&arguments);
     assert_eq!((&again["changed"], &again["commit"]), (&false.into(), &report["commit"]));
     let undone = sandbox.json(&["undeprecate", "acme", "app:2.3", "--json"]);
-    assert_eq!(undone["change"]["deprecated"], json!({"2.3": {"change": "undeprecated"}}));
+    let change = json!({"tag": "2.3", "change": "undeprecated", "use": null, "until": null});
+    assert_eq!(undone["changes"]["deprecation_changes"], json!([change]));
     assert_eq!((warning(), deprecated(&sandbox, "2.3")), (None, Value::Null));
     assert_eq!(sandbox.commits("acme"), 3);
 }

@@ -76,7 +76,7 @@ fn base_images_of_a_registry_are_masked_by_name() {
     let path = sandbox.write("app.tar", layout.tar());
     let report = sandbox.json(&["push", "acme", "app", "--from", &path, "--json"]);
     let masked: Vec<&str> =
-        report["masked"].as_array().unwrap().iter().map(|m| m["location"].as_str().unwrap()).collect();
+        report["masked_layers"].as_array().unwrap().iter().map(|m| m["location"].as_str().unwrap()).collect();
     let location = |layer: &Layer| registry.url(&format!("/v2/ubi9/blobs/{}", layer.descriptor.digest));
     assert_eq!(masked.len(), 2);
     assert!(base.amd64.iter().all(|layer| masked.contains(&location(layer).as_str())), "{masked:?}");
@@ -87,7 +87,7 @@ fn base_images_of_a_registry_are_masked_by_name() {
     let saved = docker_save::newest(&[docker_save::Saved { names: &["app:2.0"], layers: &plain }]);
     let saved = sandbox.write("saved.tar", saved.tar());
     let report = sandbox.json(&["push", "acme", "app", "--from", &saved, "--json"]);
-    assert_eq!(report["masked"].as_array().unwrap().len(), 2);
+    assert_eq!(report["masked_layers"].as_array().unwrap().len(), 2);
 
     let server = sandbox.serve(&[]);
     let client = Client::new(server.address);
@@ -113,7 +113,7 @@ fn base_images_of_a_layout_are_masked_and_served_from_layer_url() {
         "[redhat]\nmask_images = ./layouts/ubi9.tar\nlayer_url = https://cdn.example.com/ubi9\n",
     );
     let report = sandbox.json(&["push", "acme", "app", "--from", &path, "--json"]);
-    assert_eq!(report["masked"].as_array().unwrap().len(), 2);
+    assert_eq!(report["masked_layers"].as_array().unwrap().len(), 2);
     assert!(stored(&sandbox, &own));
     let checked = sandbox.ok(&["config", "check"]);
     assert!(checked.contains("3 layers of") && checked.contains("3 blobs"), "{checked}");
@@ -133,7 +133,7 @@ fn a_registry_that_asks_for_a_token_gets_one() {
     let path = sandbox.write("app.tar", layout.tar());
     sandbox.write("raas.cfg", format!("[redhat]\nmask_images = {host}/ubi9:9.4\n"));
     let report = sandbox.json(&["push", "acme", "app", "--from", &path, "--json"]);
-    assert_eq!(report["masked"].as_array().unwrap().len(), 2);
+    assert_eq!(report["masked_layers"].as_array().unwrap().len(), 2);
     assert_eq!(registry.count("GET", "/token"), 1, "one token is enough for a repository");
 
     // A registry that asks for a name and a password. "puller:hunter2"
@@ -269,7 +269,7 @@ fn the_operators_documents_are_published_beside_the_vendors_own() {
     let (layout, own) = base.app();
     let path = sandbox.write("app.tar", layout.tar());
     let report = sandbox.json(&["push", "acme", "app", "--from", &path, "--json"]);
-    assert_eq!(report["masked"].as_array().unwrap().len(), 2, "its layers are masked");
+    assert_eq!(report["masked_layers"].as_array().unwrap().len(), 2, "its layers are masked");
     assert!(stored(&sandbox, &own));
     let server = sandbox.serve(&[]);
     let client = Client::new(server.address);
@@ -278,11 +278,14 @@ fn the_operators_documents_are_published_beside_the_vendors_own() {
     client.pull("app", "1.0");
     assert!(!sandbox.files("acme/bucket").iter().any(|key| key.starts_with("ubi9/")));
     let status = sandbox.json(&["status", "acme", "--federation", "--deep", "--json"]);
-    assert!(status["checks"].as_array().unwrap().iter().all(|check| check["outcome"] == "ok"), "{status:#}");
+    assert!(
+        status["vendors"][0]["checks"].as_array().unwrap().iter().all(|check| check["outcome"] == "ok"),
+        "{status:#}"
+    );
     let listing = sandbox.json(&["list", "acme", "--json"]);
     let ubi = &listing["vendors"][0]["repositories"][1];
-    assert_eq!((&ubi["name"], &ubi["operator"]), (&"ubi9".into(), &true.into()));
-    assert_eq!(ubi["tags"][0]["size"], ubi["tags"][0]["elsewhere"]);
+    assert_eq!((&ubi["repository"], &ubi["operator"]), (&"ubi9".into(), &true.into()));
+    assert_eq!(ubi["tags"][0]["size"], ubi["tags"][0]["size_elsewhere"]);
     let again = sandbox.json(&["push", "acme", "app", "--from", &path, "--json"]);
     assert_eq!(again["changed"], false);
 
@@ -327,7 +330,10 @@ fn a_document_without_layers_and_manifests_is_served_by_redirects() {
     assert!((300..400).contains(&answer.status), "{}", answer.status);
     assert_eq!(answer.headers["location"], "https://cdn.example.com/old/manifests/latest");
     let status = sandbox.json(&["status", "acme", "--json"]);
-    assert!(status["checks"].as_array().unwrap().iter().all(|check| check["outcome"] == "ok"), "{status:#}");
+    assert!(
+        status["vendors"][0]["checks"].as_array().unwrap().iter().all(|check| check["outcome"] == "ok"),
+        "{status:#}"
+    );
 }
 
 #[test]
@@ -363,7 +369,7 @@ fn documents_are_read_from_a_git_repository_with_their_manifests() {
         format!("[redhat]\nmetadata_repo = file://{work_text}\nmetadata_relpath = crane/data\n"),
     );
     let report = sandbox.json(&["push", "acme", "app", "--from", &path, "--json"]);
-    assert_eq!(report["masked"].as_array().unwrap().len(), 2);
+    assert_eq!(report["masked_layers"].as_array().unwrap().len(), 2);
     assert!(cdn.requests().is_empty(), "the manifests are in the repository: {:?}", cdn.requests());
     let server = sandbox.serve(&[]);
     assert_eq!(Client::new(server.address).pull("ubi9", "9.4").len(), 2);
@@ -391,7 +397,7 @@ fn federation_checks_each_location() {
         let output = sandbox.run(&["status", "acme", "--federation", "--json"]);
         let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(code), "{status:#}");
-        status["checks"].as_array().unwrap().last().unwrap().clone()
+        status["vendors"][0]["checks"].as_array().unwrap().last().unwrap().clone()
     };
     assert_eq!(check(0)["found"], "all 2 layers that are served from elsewhere are at their locations");
     // A server that rejects HEAD, as with URLs that are signed for GET.
@@ -451,7 +457,7 @@ fn a_layer_can_become_masked_and_unmasked_again() {
             let before = client.pull("app", tag);
             let stored = sandbox.files("acme/bucket");
             let report = push(!masked_first);
-            assert_eq!(report["masked"].as_array().unwrap().is_empty(), masked_first, "{what}");
+            assert_eq!(report["masked_layers"].as_array().unwrap().is_empty(), masked_first, "{what}");
             assert_eq!(report["changed"], true, "{what}");
             let after = client.pull("app", tag);
             assert_eq!(after["linux/amd64"].layers, before["linux/amd64"].layers, "{what}");
@@ -459,7 +465,7 @@ fn a_layer_can_become_masked_and_unmasked_again() {
             let now = sandbox.files("acme/bucket");
             assert!(stored.iter().all(|key| now.contains(key)), "{what}: nothing that was stored is removed");
             let elsewhere = sandbox.json(&["list", "acme", "--json"]);
-            let elsewhere = &elsewhere["vendors"][0]["repositories"][0]["tags"][0]["elsewhere"];
+            let elsewhere = &elsewhere["vendors"][0]["repositories"][0]["tags"][0]["size_elsewhere"];
             assert_eq!(elsewhere.as_u64().unwrap() == 0, masked_first, "{what}: {elsewhere}");
             let status = sandbox.json(&["status", "acme", "--federation", "--json"]);
             assert_eq!(status["healthy"], true, "{what}: {status:#}");

@@ -5,10 +5,10 @@ use std::process::Command;
 
 use raas_testkit::fixtures;
 use raas_testkit::oci::Layout;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::sandbox::{Sandbox, succeeded};
+use crate::sandbox::{Sandbox, digest_of, succeeded, tags_of};
 
 fn image(tag: &str, content: &str) -> Vec<u8> {
     let mut layout = Layout::new();
@@ -31,12 +31,31 @@ fn list_shows_tags_digests_sizes_and_times() {
     let repositories = listing["vendors"][0]["repositories"].as_array().unwrap();
     assert_eq!(repositories.len(), 2);
     let tag = &repositories[0]["tags"][0];
-    assert_eq!((&tag["tag"], &tag["digest"]), (&"1.0".into(), &report["tags"]["1.0"]));
-    assert!(tag["size"].as_u64().unwrap() > 100 && tag["elsewhere"] == 0, "{tag}");
+    assert_eq!((&tag["tag"], &tag["digest"]), (&"1.0".into(), digest_of(&report, "1.0")));
+    assert!(tag["size"].as_u64().unwrap() > 100 && tag["size_elsewhere"] == 0, "{tag}");
     assert!(tag["published"].as_str().unwrap().ends_with('Z'), "{tag}");
     let said = sandbox.ok(&["list"]);
     assert!(said.starts_with("acme: 2 repositories\n  app\n    1.0 "), "{said}");
     sandbox.fails(2, &["list", "nobody"]);
+}
+
+/// A later publication that names the tag again, such as one that signs it or a rollback, does not make the tag newer.
+#[test]
+fn list_and_retire_take_the_time_of_a_tag_from_its_document() {
+    let sandbox = Sandbox::new();
+    push(&sandbox, "app", "1.0", "one");
+    let path = sandbox.home().join("acme/checkout/crane/data/app.json");
+    let mut document: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    document["raas"]["published"]["1.0"] = "2026-01-02T03:04:05Z".into();
+    sandbox.commit_by_hand("acme", "crane/data/app.json", &document.to_string());
+    push(&sandbox, "app", "2.0", "two");
+    sandbox.ok(&["rollback", "acme", "app"]);
+    let listing = sandbox.json(&["list", "acme", "--json"]);
+    let tags = listing["vendors"][0]["repositories"][0]["tags"].as_array().unwrap();
+    assert_eq!(tags.len(), 1, "{listing:#}");
+    assert_eq!(tags[0]["published"], "2026-01-02T03:04:05Z");
+    let old = sandbox.json(&["retire", "acme", "app", "--older-than", "1d", "--json"]);
+    assert_eq!(old["tags"][0]["tag"], "1.0", "{old:#}");
 }
 
 #[test]
@@ -47,14 +66,17 @@ fn log_shows_who_published_what() {
     let first = push(&sandbox, "app", "1.0", "one");
     push(&sandbox, "other", "1.0", "one");
     push(&sandbox, "app", "2.0", "two");
-    let log = sandbox.json(&["log", "acme", "--json"]);
+    let log = sandbox.json(&["log", "acme", "--json"])["publications"].clone();
     assert_eq!(log.as_array().unwrap().len(), 3);
-    let of_app = sandbox.json(&["log", "acme", "app", "--json"]);
+    let of_app = sandbox.json(&["log", "acme", "app", "--json"])["publications"].clone();
     let subjects: Vec<&str> =
         of_app.as_array().unwrap().iter().map(|e| e["what"].as_str().unwrap()).collect();
     assert_eq!(subjects, ["Publish app: 2.0", "Publish app: 1.0"]);
     assert_eq!(of_app[1]["commit"], first["commit"]);
-    assert_eq!(of_app[1]["tags"]["app:1.0"], first["tags"]["1.0"]);
+    assert_eq!(
+        of_app[1]["tags"],
+        json!([{"repository": "app", "tag": "1.0", "digest": digest_of(&first, "1.0")}])
+    );
     assert!(sandbox.ok(&["log", "acme", "-n", "1"]).lines().count() == 1);
     assert!(sandbox.fails(2, &["log", "acme", "nothing"]).contains("nothing was never published by acme"));
     // A full disk is an error, a reader that has gone away is not.
@@ -75,17 +97,18 @@ fn diff_shows_tags_and_layers() {
     let second = push(&sandbox, "app", "1.0", "two");
     push(&sandbox, "app", "2.0", "three");
     let of_image = sandbox.json(&["diff", "acme", "app", "--json"]);
-    let change = &of_image["repositories"]["app"];
-    assert_eq!(change["tags"]["2.0"]["change"], "added");
-    assert_eq!(change["layers_added"].as_object().unwrap().len(), 1);
-    assert_eq!(change["layers_removed"].as_object().unwrap().len(), 0);
+    let change = &of_image["repositories"][0];
+    assert_eq!((&change["repository"], &change["tag_changes"][0]["tag"]), (&"app".into(), &"2.0".into()));
+    assert_eq!(change["tag_changes"][0]["change"], "added");
+    assert_eq!(change["added_layers"].as_array().unwrap().len(), 1);
+    assert_eq!(change["removed_layers"].as_array().unwrap().len(), 0);
     let (from, to) = (first["commit"].as_str().unwrap(), second["commit"].as_str().unwrap());
     let moved = sandbox.json(&["diff", "acme", &from[..10], to, "--json"]);
-    let change = &moved["repositories"]["app"];
-    assert_eq!(change["tags"]["1.0"]["change"], "moved");
-    assert_eq!(change["tags"]["1.0"]["to"], second["tags"]["1.0"]);
-    assert_eq!(change["layers_added"].as_object().unwrap().len(), 1);
-    assert_eq!(change["layers_removed"].as_object().unwrap().len(), 1);
+    let change = &moved["repositories"][0];
+    assert_eq!(change["tag_changes"][0]["change"], "moved");
+    assert_eq!(change["tag_changes"][0]["to"], *digest_of(&second, "1.0"));
+    assert_eq!(change["added_layers"].as_array().unwrap().len(), 1);
+    assert_eq!(change["removed_layers"].as_array().unwrap().len(), 1);
     let back = sandbox.ok(&["diff", "acme", to, from]);
     assert!(back.contains("  ~ 1.0  sha256:") && back.contains("  - layer sha256:"), "{back}");
     assert!(sandbox.ok(&["diff", "acme", from, from]).contains("no difference"));
@@ -110,7 +133,7 @@ fn rollback_publishes_an_earlier_publication_completely() {
     let commit = first["commit"].as_str().unwrap();
     sandbox.ok(&["rollback", "acme", "app", "--to", &commit[..12]]);
     let digest = &client.get("/v2/app/manifests/1.0").headers["docker-content-digest"];
-    assert_eq!(*digest, first["tags"]["1.0"].as_str().unwrap());
+    assert_eq!(*digest, digest_of(&first, "1.0").as_str().unwrap());
     client.pull("app", "1.0");
     client.pull("other", "1.0");
     // The documents for a legacy Crane change too.
@@ -118,7 +141,10 @@ fn rollback_publishes_an_earlier_publication_completely() {
     assert_eq!(tags.iter().filter(|name| !name.starts_with("sha256:")).collect::<Vec<_>>(), ["1.0"]);
     let list = fs::read_to_string(sandbox.home().join("acme/bucket/app/_v2/tags/list")).unwrap();
     assert_eq!(list, r#"{"name":"app","tags":["1.0"]}"#);
-    assert_eq!(sandbox.json(&["status", "acme", "app", "--json"])["checks"][2]["outcome"], "ok");
+    assert_eq!(
+        sandbox.json(&["status", "acme", "app", "--json"])["vendors"][0]["checks"][2]["outcome"],
+        "ok"
+    );
     let said = sandbox.ok(&["rollback", "acme", "app", "--to", commit]);
     assert!(said.contains("Nothing changed"), "{said}");
     // A rollback adds a commit and rewrites no history.
@@ -136,17 +162,17 @@ fn a_second_rollback_does_not_bring_the_bad_version_back() {
     let one = push(&sandbox, "app", "1.0", "one");
     let two = push(&sandbox, "app", "1.0", "two");
     let three = push(&sandbox, "app", "1.0", "three");
-    let digest = |report: &Value| report["tags"]["1.0"].as_str().unwrap().to_owned();
+    let digest = |report: &Value| digest_of(report, "1.0").as_str().unwrap().to_owned();
     let said = sandbox.ok(&["rollback", "acme", "app"]);
     let commit = |report: &Value| report["commit"].as_str().unwrap()[..12].to_owned();
     assert!(said.contains(&format!("Rolled app back to commit {} of 20", commit(&two))), "{said}");
     assert!(said.contains(": Publish app: 1.0"), "{said}");
     assert!(said.contains(&format!("~ 1.0  {} -> {}", digest(&three), digest(&two))), "{said}");
     let again = sandbox.json(&["rollback", "acme", "app", "--json"]);
-    assert_eq!(again["tags"]["1.0"], one["tags"]["1.0"]);
-    assert_eq!(again["change"]["tags"]["1.0"]["from"], two["tags"]["1.0"]);
+    assert_eq!(digest_of(&again, "1.0"), digest_of(&one, "1.0"));
+    assert_eq!(again["changes"]["tag_changes"][0]["from"], *digest_of(&two, "1.0"));
     assert!(sandbox.fails(2, &["rollback", "acme", "app"]).contains("is the first publication of app"));
-    let log = sandbox.json(&["log", "acme", "app", "--json"]);
+    let log = sandbox.json(&["log", "acme", "app", "--json"])["publications"].clone();
     let what = log[0]["what"].as_str().unwrap();
     assert!(what.starts_with(&format!("Roll back app to {} of 20", commit(&one))), "{what}");
 }
@@ -164,7 +190,10 @@ fn rollback_of_docker_v1_content_serves_both_protocols() {
     assert_eq!(client.pull("app", "latest")["linux/amd64"].layers.len(), 7);
     assert_eq!(client.get("/v1/repositories/app/tags").status, 200);
     let status = sandbox.json(&["status", "acme", "--json"]);
-    assert!(status["checks"].as_array().unwrap().iter().all(|check| check["outcome"] == "ok"), "{status:#}");
+    assert!(
+        status["vendors"][0]["checks"].as_array().unwrap().iter().all(|check| check["outcome"] == "ok"),
+        "{status:#}"
+    );
 }
 
 #[test]
@@ -198,9 +227,9 @@ fn unpublish_removes_a_tag_or_an_image_and_keeps_the_content() {
     let server = sandbox.serve(&[]);
     let client = Client::new(server.address);
     let outcome = sandbox.json(&["unpublish", "acme", "app:2.0", "--json"]);
-    assert_eq!((&outcome["served"], outcome["tags"].as_object().unwrap().len()), (&true.into(), 1));
+    assert_eq!((&outcome["served"], tags_of(&outcome).len()), (&true.into(), 1));
     assert_eq!(client.tags("app"), ["1.0"]);
-    let by_digest = format!("/v2/app/manifests/{}", second["tags"]["2.0"].as_str().unwrap());
+    let by_digest = format!("/v2/app/manifests/{}", digest_of(&second, "2.0").as_str().unwrap());
     assert_eq!(client.get(&by_digest).status, 404);
     assert_eq!(sandbox.files("acme/bucket/app/_v2/blobs"), stored);
     client.pull("app", "1.0");

@@ -57,8 +57,11 @@ fn a_push_of_a_masked_docker_v1_image_prints_the_expected_lines() {
     hosts.sort_by_key(|host| host["host"].as_str().unwrap().to_owned());
     assert_eq!(egress["hosts"], serde_json::json!(hosts));
     let image = &egress["images"][0];
-    assert_eq!((&image["image"], &image["tag"]), (&"bigdata-app".into(), &"latest".into()));
-    let from = |host: &str| image["from"][host].as_u64().unwrap();
+    assert_eq!((&image["repository"], &image["tag"]), (&"bigdata-app".into(), &"latest".into()));
+    let from = |host: &str| {
+        let hosts = image["hosts"].as_array().unwrap();
+        hosts.iter().find(|share| share["host"] == host).unwrap()["size"].as_u64().unwrap()
+    };
     assert_eq!(image["size"], from(&registry) + from(&elsewhere));
     let told = sandbox.ok(&["status", "--egress", "--federation"]);
     assert!(told.contains(&format!("from {elsewhere}\n")) && told.starts_with("bigdatainc\n"), "{told}");
@@ -178,7 +181,7 @@ fn masked_layers_are_asked_for_at_push_and_the_outcome_is_shown() {
     );
     let (out, _) = push("three", &["--json"]);
     let report: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(report["masked"][0]["presence"], "missing");
+    assert_eq!(report["masked_layers"][0]["presence"], "missing");
 }
 
 #[test]
@@ -191,8 +194,11 @@ fn the_operators_documents_mask_their_layers() {
     sandbox.write("operator/rhel7.json", document);
     let archive = brief(&sandbox, "[redhat]\nmetadata = operator\n");
     let report = sandbox.json(&["push", "bigdatainc", "bigdata-app", "--from", &archive, "--json"]);
-    assert_eq!(report["masked"][0]["layer"], MASKED);
-    assert_eq!(report["masked"][0]["location"], format!("https://cdn.example.com/rhel7/{MASKED}/layer"));
+    assert_eq!(report["masked_layers"][0]["digest"], MASKED);
+    assert_eq!(
+        report["masked_layers"][0]["location"],
+        format!("https://cdn.example.com/rhel7/{MASKED}/layer")
+    );
 }
 
 #[test]

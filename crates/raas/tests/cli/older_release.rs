@@ -58,7 +58,7 @@ fn older_bucket() -> Server {
 fn tags(sandbox: &Sandbox) -> Vec<String> {
     let listing = sandbox.json(&["list", "acme", "--json"]);
     let repositories = listing["vendors"][0]["repositories"].as_array().unwrap();
-    let app = repositories.iter().find(|repository| repository["name"] == "app").unwrap();
+    let app = repositories.iter().find(|repository| repository["repository"] == "app").unwrap();
     let tags = app["tags"].as_array().unwrap().iter();
     tags.map(|tag| tag["tag"].as_str().unwrap().to_owned()).collect()
 }

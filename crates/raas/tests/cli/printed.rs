@@ -1,11 +1,15 @@
 //! What commands print: failures as JSON, nothing with `-q`, and a server's log that is JSON throughout.
 
 use std::fs::{self, File};
+use std::net::TcpListener;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use raas_testkit::fixtures;
 use serde_json::{Value, json};
 
 use crate::client::Client;
+use crate::printed_json;
 use crate::sandbox::Sandbox;
 
 #[test]
@@ -36,27 +40,80 @@ fn quiet_commands_print_results_and_failures_only() {
     assert_eq!(sandbox.run(&["list", "-q", "-v"]).status.code(), Some(2));
 }
 
+/// The lines of a log. Each is a JSON object with names that docs/json/log-line.json lists.
+fn log_lines(text: &str) -> Vec<Value> {
+    let line = |line: &str| {
+        let line = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let faults = printed_json::faults("log-line", &line);
+        assert!(faults.is_empty(), "{faults:?}: {line}");
+        assert!((line["target"] == "access") != line["message"].is_string(), "{line}");
+        line
+    };
+    text.lines().map(line).collect()
+}
+
+fn says(lines: &[Value], level: &str, words: &str) -> bool {
+    let message = |line: &Value| line["message"].as_str().is_some_and(|message| message.contains(words));
+    lines.iter().any(|line| line["level"] == level && message(line))
+}
+
 #[test]
 fn a_json_log_has_no_other_lines() {
     let sandbox = Sandbox::new();
-    sandbox.ok(&["push", "acme", "app", "--from", fixtures::pulp2().to_str().unwrap()]);
+    // A setting that the server warns of.
+    sandbox.write("raas.cfg", "[redhat]\nlayer_url = http://10.0.0.1/layers\n");
+    sandbox.ok(&[
+        "--config",
+        "/dev/null",
+        "push",
+        "acme",
+        "app",
+        "--from",
+        fixtures::pulp2().to_str().unwrap(),
+    ]);
     let log = sandbox.path("log");
     let server = sandbox.serve_logged(&["--log", "json"], File::create(&log).unwrap());
-    Client::new(server.address).pull("app", "latest");
+    let client = Client::new(server.address);
+    client.pull("app", "latest");
+    assert_eq!(client.get("/v2/nothing/manifests/latest").status, 404);
+    // A document that does not load.
+    let document = sandbox.home().join("acme/checkout/crane/data/broken.json");
+    fs::write(&document, "{\u{1b}").unwrap();
+    fs::write(sandbox.home().join("acme/checkout/revision"), "other\n").unwrap();
+    let begun = Instant::now();
+    while !fs::read_to_string(&log).unwrap().contains("broken.json") {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the server does not read the document");
+        thread::sleep(Duration::from_millis(10));
+    }
     assert_eq!(server.stop(), Some(0));
-    // A server that cannot start says so in the same form.
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let lines = log_lines(&fs::read_to_string(&log).unwrap());
+    assert!(says(&lines, "INFO", "Serving acme on http://"), "{lines:?}");
+    assert!(says(&lines, "INFO", "Stopping after the requests"), "{lines:?}");
+    assert!(says(&lines, "WARN", "the configuration"), "{lines:?}");
+    assert!(says(&lines, "WARN", "a document does not load"), "{lines:?}");
+    let pull = lines.iter().find(|line| line["target"] == "access" && line["tag"] == "latest").unwrap();
+    let found = [&pull["vendor"], &pull["repository"], &pull["kind"], &pull["method"]];
+    assert_eq!(found, ["acme", "app", "manifest", "GET"]);
+    assert!(lines.iter().any(|line| line["status"] == 404));
+}
+
+#[test]
+fn a_server_that_cannot_start_says_so_in_its_log() {
+    let sandbox = Sandbox::new();
+    let broken = sandbox.write("broken.cfg", "[aws\n");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let failed = sandbox.run(&["serve", "--listen", &address, "--log", "json"]);
-    assert_eq!(failed.status.code(), Some(4));
-    let text = fs::read_to_string(&log).unwrap() + &String::from_utf8(failed.stderr).unwrap();
-    let lines: Vec<Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
-        .collect();
-    let said = |words: &str| {
-        lines.iter().any(|line| line["message"].as_str().is_some_and(|message| message.contains(words)))
-    };
-    assert!(said("Serving acme on http://") && said("Stopping after the requests"), "{text}");
-    assert!(said(&format!("cannot listen on {address}")), "{text}");
+    sandbox.ok(&["setup", "acme"]);
+    for (arguments, code, words) in [
+        (&["serve", "--listen", address.as_str(), "--log", "json"][..], 4, "cannot listen on "),
+        (&["serve", "--log=json", "--config", broken.as_str()], 2, "broken.cfg"),
+        (&["--config", "nowhere.cfg", "serve", "--log", "json"], 2, "nowhere.cfg"),
+        (&["serve", "nobody", "--log", "json"], 2, "nobody"),
+        (&["serve", "--log", "json", "--no-such-option"], 2, "--no-such-option"),
+    ] {
+        let output = sandbox.run(arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {output:?}");
+        let lines = log_lines(&String::from_utf8(output.stderr).unwrap());
+        assert!(says(&lines, "ERROR", words), "{arguments:?}: {lines:?}");
+    }
 }

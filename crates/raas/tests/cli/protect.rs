@@ -18,7 +18,7 @@ fn protected(sandbox: &Sandbox) -> Vec<String> {
     let listing = sandbox.json(&["list", "acme", "--json"]);
     let repositories = listing["vendors"][0]["repositories"].as_array().unwrap();
     let is_protected = repositories.iter().filter(|repository| repository["protected"] == true);
-    is_protected.map(|repository| repository["name"].as_str().unwrap().to_owned()).collect()
+    is_protected.map(|repository| repository["repository"].as_str().unwrap().to_owned()).collect()
 }
 
 #[test]
@@ -48,13 +48,14 @@ fn patterns_protect_published_and_future_repositories() {
         succeeded(&push(&sandbox, name, &[]));
     }
     let report = sandbox.json(&["protect", "acme", "appliance/*", "--json"]);
-    assert_eq!(report["repositories"], json!(["appliance/db", "appliance/ui"]));
-    assert_eq!((&report["patterns"], &report["changed"]), (&json!(["appliance/*"]), &true.into()));
+    assert_eq!(report["changed_repositories"], json!(["appliance/db", "appliance/ui"]));
+    assert_eq!((&report["changed_patterns"], &report["changed"]), (&json!(["appliance/*"]), &true.into()));
     assert_eq!(protected(&sandbox), ["appliance/db", "appliance/ui"]);
-    let log = sandbox.json(&["log", "acme", "appliance/ui", "--json"]);
+    let log = sandbox.json(&["log", "acme", "appliance/ui", "--json"])["publications"].clone();
     assert_eq!(log[0]["what"], "Protect appliance/*: appliance/db, appliance/ui");
     let diff = sandbox.json(&["diff", "acme", "appliance/ui", "--json"]);
-    assert_eq!(diff["repositories"]["appliance/ui"]["protected"], true);
+    let changed = &diff["repositories"][0];
+    assert_eq!((&changed["repository"], &changed["protected"]), (&"appliance/ui".into(), &true.into()));
     assert!(sandbox.ok(&["diff", "acme", "appliance/ui"]).contains("  + protected\n"));
     let again = sandbox.json(&["protect", "acme", "appliance/*", "--json"]);
     assert_eq!((&again["changed"], &again["commit"]), (&false.into(), &report["commit"]));
@@ -78,14 +79,14 @@ fn patterns_protect_published_and_future_repositories() {
 fn rollback_undoes_a_change_of_protection_and_nothing_else_makes_an_image_public() {
     let sandbox = Sandbox::new();
     succeeded(&push(&sandbox, "app", &[]));
-    let first: Value = sandbox.json(&["log", "acme", "--json"]);
+    let first: Value = sandbox.json(&["log", "acme", "--json"])["publications"].clone();
     sandbox.ok(&["protect", "acme", "app"]);
     let said = sandbox.ok(&["rollback", "acme", "app"]);
     assert!(said.contains("everybody may pull it again"), "{said}");
     assert_eq!(protected(&sandbox), [""; 0]);
     // A second rollback goes further back, where nothing is. The protected publication is chosen by its commit.
     sandbox.fails(2, &["rollback", "acme", "app"]);
-    let log: Value = sandbox.json(&["log", "acme", "--json"]);
+    let log: Value = sandbox.json(&["log", "acme", "--json"])["publications"].clone();
     sandbox.ok(&["rollback", "acme", "app", "--to", log[1]["commit"].as_str().unwrap()]);
     assert_eq!(protected(&sandbox), ["app"]);
     // The content differs too: the rollback is of the content, and today's protection stays.

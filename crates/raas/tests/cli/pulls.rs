@@ -20,9 +20,9 @@ fn a_servers_access_log_is_counted() {
     server.stop();
     let log = log.to_str().unwrap();
     let report = sandbox.json(&["pulls", "acme", log, "--json"]);
-    let image = &report["images"][0];
+    let image = &report["repositories"][0];
     assert_eq!(
-        (&image["image"], &image["pulls"], &image["tags"][0]["tag"]),
+        (&image["repository"], &image["pulls"], &image["pulls_by_tag"][0]["tag"]),
         (&"app".into(), &1.into(), &"latest".into())
     );
     assert!(

@@ -13,7 +13,7 @@ use raas_types::Digest;
 use serde_json::json;
 
 use crate::client::Client;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, digest_of};
 
 /// A sandbox with a Pulp 2 server, and a repository `acme-app` on it.
 fn with_pulp2() -> (Sandbox, Pulp2Server) {
@@ -28,8 +28,8 @@ fn pulp_2_exports_an_image_and_its_tar_is_published() {
     let (sandbox, server) = with_pulp2();
     let output = sandbox.run(&["push", "acme", "app", "--json"]);
     let report: serde_json::Value = serde_json::from_str(&crate::sandbox::succeeded(&output)).unwrap();
-    assert_eq!(report["source"]["kind"], json!("pulp2"));
-    assert!(report["tags"]["latest"].is_string(), "{report}");
+    assert_eq!(report["source_kind"], json!("pulp2"));
+    assert!(digest_of(&report, "latest").is_string(), "{report}");
     let published = server.state().published.clone();
     assert_eq!(
         published,
@@ -123,8 +123,8 @@ fn an_archive_is_uploaded_to_pulp_2_in_parts_without_masked_ancestors() {
     let middle = id(&format!("{base} {}", Digest::of(&layers[1]).hex()));
     sandbox.write("raas.cfg", format!("[redhat]\nmask_layers = {base} {middle}\n{}", server.section()));
     let report = sandbox.json(&["pulp-upload", "acme", &file, "--json"]);
-    assert_eq!((&report["repository"], &report["made"]), (&json!("acme-app"), &json!(true)));
-    assert_eq!(report["masked"], json!(middle));
+    assert_eq!((&report["pulp_repository"], &report["existed"]), (&json!("acme-app"), &json!(false)));
+    assert_eq!(report["masked_image"], json!(middle));
     let state = server.state();
     assert_eq!(state.made[0]["notes"]["_repo-type"], json!("docker-repo"));
     let (import, bytes) = &state.imports[0];
@@ -168,11 +168,12 @@ fn an_archive_is_uploaded_to_the_registry_of_pulp_3() {
         let file = sandbox.write("app.tar", &tar);
         let report = sandbox.json(&["pulp-upload", "acme", &file, "--json"]);
         let digest = pulp.registry.digest_of("1.0").unwrap();
-        assert_eq!(report["tags"], json!([["1.0", digest], ["latest", digest]]), "{name}");
+        let tags = json!([{"tag": "1.0", "digest": digest}, {"tag": "latest", "digest": digest}]);
+        assert_eq!(report["tags"], tags, "{name}");
         // What was uploaded can be published, and a second upload sends nothing.
         sandbox.ok(&["push", "acme", "app"]);
         let again = sandbox.json(&["pulp-upload", "acme", &file, "--json"]);
-        assert_eq!(again["bytes"], json!(0), "{name}");
+        assert_eq!(again["size"], json!(0), "{name}");
     }
 }
 
@@ -275,12 +276,14 @@ fn an_export_that_fails_says_why_and_what_to_do() {
     pulp.exports().workers_leave = false;
     pulp.exports().without_worker = false;
 
-    pulp.exports().forbidden = true;
-    let failure = fails(4);
-    assert!(
-        failure.contains("You do not have permission") && failure.contains("core.pulpexporter_creator"),
-        "{failure}"
-    );
+    for (hidden, forbidden) in [(true, false), (false, true)] {
+        (pulp.exports().hidden, pulp.exports().forbidden) = (hidden, forbidden);
+        let failure = fails(4);
+        assert!(
+            failure.contains("You do not have permission") && failure.contains("core.pulpexporter_creator"),
+            "{failure}"
+        );
+    }
     pulp.exports().forbidden = false;
 
     let section = pulp.section();
@@ -346,6 +349,13 @@ fn atomic_signatures_are_published_beside_the_repository_and_served() {
     sandbox.ok(&["push", "acme", "app"]);
     assert_eq!((stored(1).unwrap().len(), stored(2).unwrap()), (12, b"second".to_vec()));
     assert_eq!(sandbox.commits("acme"), 2);
+
+    // A bundle brings them to another home.
+    sandbox.ok(&["export", "acme", "app:1", "-o", "bundle.tar"]);
+    let (customer, bundle) = (Sandbox::new(), sandbox.path("bundle.tar"));
+    customer.ok(&["push", "acme", "app", "--from", bundle.to_str().unwrap()]);
+    let brought = |n: usize| std::fs::read(customer.home().join("acme/bucket").join(file(n))).unwrap();
+    assert_eq!((brought(1), brought(2)), (b"owGbwMvMwMXo".to_vec(), b"second".to_vec()));
 
     // Status misses a lost one, and the repair stores it again.
     std::fs::remove_file(sandbox.home().join("acme/bucket").join(file(2))).unwrap();

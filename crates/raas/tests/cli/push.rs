@@ -7,7 +7,7 @@ use raas_testkit::pulp2::Export;
 use raas_testkit::{fixtures, http};
 
 use crate::client::Client;
-use crate::sandbox::{Sandbox, succeeded};
+use crate::sandbox::{Sandbox, digest_of, succeeded, tags_of};
 
 fn utf8(path: std::path::PathBuf) -> String {
     path.to_str().unwrap().to_owned()
@@ -131,6 +131,43 @@ fn a_second_push_of_the_same_source_changes_nothing() {
     }
 }
 
+/// The commands of git that a push starts.
+fn gits_of_push(sandbox: &Sandbox, source: &str) -> Vec<String> {
+    let log = sandbox.path("gits");
+    drop(std::fs::remove_file(&log));
+    let path = std::env::var_os("PATH").unwrap();
+    let mut programs = std::env::split_paths(&path).map(|folder| folder.join("git"));
+    let git = programs.find(|program| program.is_file()).unwrap();
+    // The verb is the first word that is neither an option nor the value of one.
+    let script = format!(
+        "#!/bin/sh\nvalue=\nfor word; do\n  if [ \"$value\" ]; then value=; continue; fi\n  case $word in\n    \
+         -c|--git-dir) value=yes ;;\n    *) echo \"$word\" >> '{}'; break ;;\n  esac\ndone\nexec '{}' \"$@\"\n",
+        log.display(),
+        git.display()
+    );
+    let folder = sandbox.path("programs");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("git"), script).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(folder.join("git"), mode).unwrap();
+    let folders = std::iter::once(folder).chain(std::env::split_paths(&path));
+    let mut command = sandbox.command(&["push", "acme", "app", "--from", source]);
+    command.env("PATH", std::env::join_paths(folders).unwrap());
+    succeeded(&command.output().unwrap());
+    std::fs::read_to_string(log).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_push_starts_few_processes_of_git_and_only_one_if_nothing_is_new() {
+    let sandbox = Sandbox::new();
+    let source = sandbox.write("app.tar", tagged(&[("1", "one"), ("2", "two")]));
+    let first = gits_of_push(&sandbox, &source);
+    assert_eq!(first, ["init", "cat-file", "config", "var", "fast-import", "gc"]);
+    assert_eq!(gits_of_push(&sandbox, &source), ["cat-file"]);
+    let source = sandbox.write("app.tar", tagged(&[("3", "three")]));
+    assert_eq!(gits_of_push(&sandbox, &source), ["cat-file", "config", "var", "fast-import", "gc"]);
+}
+
 fn tagged(tags: &[(&str, &str)]) -> Vec<u8> {
     let mut layout = Layout::new();
     for (tag, content) in tags {
@@ -176,7 +213,7 @@ fn the_command_line_gives_an_untagged_source_its_tag() {
     layout.untagged(&image);
     let path = sandbox.write("x.tar", layout.tar());
     let report = sandbox.json(&["push", "acme", "app:7", "--from", &path, "--json"]);
-    assert_eq!(report["tags"].as_object().unwrap().keys().collect::<Vec<_>>(), ["7"]);
+    assert_eq!(tags_of(&report), ["7"]);
     assert_eq!(report["reference"], "127.0.0.1:5000/app:7");
 }
 
@@ -198,7 +235,7 @@ fn a_dry_run_reports_what_a_push_would_do_and_does_nothing() {
     assert_eq!((&report["dry_run"], &report["changed"]), (&true.into(), &false.into()));
     assert_eq!(report["stored"]["objects"], 5);
     assert_eq!(
-        (&report["reference"], report["tags"]["2.0"].is_string()),
+        (&report["reference"], digest_of(&report, "2.0").is_string()),
         (&"127.0.0.1:5000/app:2.0".into(), true)
     );
     assert_eq!(sandbox.files("."), Vec::<String>::new());

@@ -11,7 +11,7 @@ use raas_testkit::registry::{Registry, error};
 use raas_types::Descriptor;
 use serde_json::json;
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, digest_of};
 
 /// A registry with one image under the tags `1.0` and `latest`.
 fn filled(registry: &Registry) -> (Layout, Descriptor, Descriptor) {
@@ -29,11 +29,9 @@ fn a_repository_of_a_registry_is_published_blob_by_blob() {
     let registry = Registry::new("team/app");
     let (mut layout, image, layer) = filled(&registry);
     let report = sandbox.json(&["push", "acme", "app", "--from", &registry.address(), "--json"]);
-    assert_eq!(report["tags"]["1.0"], json!(image.digest));
-    assert_eq!(
-        report["source"],
-        json!({"name": registry.address(), "kind": "registry", "repository": "team/app"})
-    );
+    assert_eq!(*digest_of(&report, "1.0"), json!(image.digest));
+    let source = [&report["source"], &report["source_kind"], &report["source_repository"]];
+    assert_eq!(source, [registry.address().as_str(), "registry", "team/app"]);
     let files = sandbox.files("acme/bucket");
     let blob = format!("app/_v2/blobs/{}", layer.digest);
     assert!(files.contains(&blob), "{files:?}");
@@ -54,8 +52,37 @@ fn a_repository_of_a_registry_is_published_blob_by_blob() {
     registry.fill(&layout);
     registry.tag("2.0", &newer.digest);
     let report = sandbox.json(&["push", "acme", "app:2.0", "--from", &registry.address(), "--json"]);
-    assert_eq!(report["tags"], json!({"2.0": newer.digest}));
+    assert_eq!(report["tags"], json!([{"tag": "2.0", "digest": newer.digest}]));
     assert_eq!(registry.count(&layer.digest.to_string()), 0);
+}
+
+#[test]
+fn an_image_without_a_tag_is_pulled_by_the_digest_that_is_published() {
+    let registry = Registry::new("app");
+    let mut layout = Layout::new();
+    let images = ["amd64", "arm64"].map(|name| {
+        let layer = layout.layer(&[("content", name.as_bytes())], Pack::Plain);
+        layout.image(name, &[layer])
+    });
+    let index = layout.index(&images);
+    let signature = layout.cosign_signature(&index);
+    let attached = layout.artifact(&index, "application/vnd.example.sbom", b"sbom");
+    registry.fill(&layout);
+    registry.tag(&format!("sha256-{}.sig", index.digest.hex()), &signature.digest);
+    registry.attach(&index.digest, &[attached]);
+    let address = format!("{}@{}", registry.address(), index.digest);
+    let table: [(&[&str], _); 2] = [(&[], index.digest), (&["--platform", "linux/arm64"], images[1].digest)];
+    for (more, digest) in table {
+        for dry_run in [true, false] {
+            let sandbox = Sandbox::new();
+            let push = [&["push", "acme", "app", "--from", address.as_str(), "--json"], more].concat();
+            let report = match dry_run {
+                true => sandbox.json(&[&push[..], &["--dry-run"]].concat()),
+                false => sandbox.json(&push),
+            };
+            assert_eq!(report["reference"], json!(format!("127.0.0.1:5000/app@{digest}")), "{more:?}");
+        }
+    }
 }
 
 #[test]
@@ -169,6 +196,48 @@ fn a_login_comes_from_a_file_from_standard_input_or_from_the_files_of_docker() {
     crate::sandbox::succeeded(&output);
 }
 
+#[test]
+fn a_credential_helper_has_the_login_or_has_none() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::new("app");
+    filled(&registry);
+    let address = registry.address();
+    let host = registry.host();
+    let helper = format!(
+        "#!/bin/sh\n[ \"$1 $(cat)\" = \"get {host}\" ] && echo '{{\"Username\":\"user\",\"Secret\":\"hunter2\"}}'\n"
+    );
+    let none = "#!/bin/sh\necho credentials not found in native keychain\nexit 1\n";
+    let broken = "#!/bin/sh\necho hunter2\nexit 1\n";
+    for (name, script) in [("kept", helper.as_str()), ("none", none), ("broken", broken)] {
+        let path = sandbox.write(&format!("helpers/docker-credential-{name}"), script);
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let path = format!("{}:{}", sandbox.path("helpers").display(), std::env::var("PATH").unwrap());
+    // An entry beside a helper is an old one.
+    let old = json!({"auth": "b2xkOm9sZA=="});
+    let push = |helper: &str| {
+        let file = json!({"auths": {host.as_str(): old}, "credHelpers": {host.as_str(): helper}});
+        let file = sandbox.write("auth.json", file.to_string());
+        let push = ["push", "acme", "app", "--from", address.as_str()];
+        sandbox.command(&push).env("REGISTRY_AUTH_FILE", file).env("PATH", &path).output().unwrap()
+    };
+    registry.change(|asked, _, reply| match asked.headers.get("authorization").map(String::as_str) {
+        // user:hunter2
+        Some("Basic dXNlcjpodW50ZXIy") => reply,
+        _ => error(401, "UNAUTHORIZED").with("WWW-Authenticate", "Basic realm=\"r\""),
+    });
+    crate::sandbox::succeeded(&push("kept"));
+    let said = |output: std::process::Output| {
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && !text.contains("hunter2"), "{text}");
+        text
+    };
+    let failure = said(push("none"));
+    assert!(failure.contains("requires a login for"), "{failure}");
+    let failure = said(push("broken"));
+    assert!(failure.contains("cannot get the password from docker-credential-broken"), "{failure}");
+}
+
 /// Configures the server, and fills it.
 fn with_pulp(sandbox: &Sandbox, facts: Facts) -> (Pulp, Descriptor) {
     let pulp = Pulp::of(facts);
@@ -200,8 +269,11 @@ fn with_a_pulp_server_no_source_is_needed() {
         let (pulp, image) = with_pulp(&sandbox, facts);
         let report = sandbox.json(&["push", "acme", "app", "--json"]);
         let source = format!("docker://{}/{name}", pulp.registry.host());
-        assert_eq!(report["source"], json!({"name": source, "kind": "pulp", "repository": name}));
-        assert_eq!(report["tags"], json!({"1.0": image.digest, "latest": image.digest}));
+        assert_eq!(
+            [&report["source"], &report["source_kind"], &report["source_repository"]],
+            [source.as_str(), "pulp", name]
+        );
+        assert_eq!(["1.0", "latest"].map(|tag| digest_of(&report, tag)), [&json!(image.digest); 2]);
     }
 }
 

@@ -6,7 +6,7 @@ use raas_testkit::oci::Layout;
 use raas_testkit::pulp2::Export;
 
 use crate::client::Client;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, digest_of};
 
 #[test]
 fn an_export_that_says_protected_is_protected_from_its_first_publication() {
@@ -74,22 +74,23 @@ fn a_push_says_which_tags_it_moves() {
             sandbox.json(&[&arguments, more].concat())
         };
         let first = push(&one, &[]);
-        assert_eq!(first["moved_tags"], serde_json::json!({}), "{name}");
+        assert_eq!(first["moved_tags"], serde_json::json!([]), "{name}");
         for again in [push(&one, &["--dry-run"]), push(&one, &[])] {
-            assert_eq!(again["moved_tags"], serde_json::json!({}), "{name}");
+            assert_eq!(again["moved_tags"], serde_json::json!([]), "{name}");
         }
-        let old = first["tags"]["1.0"].clone();
+        let old = digest_of(&first, "1.0").clone();
         let foreseen = push(&two, &["--dry-run"]);
-        assert_eq!(foreseen["moved_tags"]["1.0"]["from"], old, "{name}");
+        assert_eq!(foreseen["moved_tags"][0]["from"], old, "{name}");
         let said = sandbox.ok(&["push", "acme", name, "--from", &two, "--dry-run"]);
         assert!(said.contains(&format!("Would move tag 1.0 from {} to ", old.as_str().unwrap())), "{said}");
         let moved = push(&two, &[]);
-        assert_eq!(moved["moved_tags"]["1.0"], serde_json::json!({"from": old, "to": moved["tags"]["1.0"]}));
+        let to = digest_of(&moved, "1.0");
+        assert_eq!(moved["moved_tags"], serde_json::json!([{"tag": "1.0", "from": old, "to": to}]));
         if name == "oci" {
             assert_eq!(foreseen["moved_tags"], moved["moved_tags"]);
         }
         let said = sandbox.ok(&["push", "acme", name, "--from", &one]);
-        let (from, to) = (moved["tags"]["1.0"].as_str().unwrap(), old.as_str().unwrap());
+        let (from, to) = (digest_of(&moved, "1.0").as_str().unwrap(), old.as_str().unwrap());
         assert!(said.contains(&format!("Moved tag 1.0 from {from} to {to}")), "{said}");
     }
 }

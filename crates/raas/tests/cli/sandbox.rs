@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::printed_json;
 
 pub(crate) struct Sandbox {
     folder: TempDir,
@@ -91,13 +94,19 @@ impl Sandbox {
             .env("AWS_CONFIG_FILE", "/dev/null")
             .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
             .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env_remove("AWS_ENDPOINT_URL")
+            .env_remove("AWS_ENDPOINT_URL_S3")
             // Reading the many root certificates of this machine is slow in an unoptimised program.
             .env("SSL_CERT_FILE", self.folder.path().join(AUTHORITY))
+            .env_remove("SSL_CERT_DIR")
             .stdin(Stdio::null());
     }
 
+    /// Runs the command. The schema of its command describes its JSON.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
+        let output = self.command(arguments).output().unwrap();
+        printed_json::check(arguments, &output);
+        output
     }
 
     /// The standard output of a run that must succeed.
@@ -128,7 +137,9 @@ impl Sandbox {
         // A command that has read enough closes its standard input.
         drop(stdin.write_all(input));
         drop(stdin);
-        child.wait_with_output().unwrap()
+        let output = child.wait_with_output().unwrap();
+        printed_json::check(arguments, &output);
+        output
     }
 
     /// The relative paths of all files below a folder of the home.
@@ -146,6 +157,35 @@ impl Sandbox {
         let output =
             Command::new("git").arg("--git-dir").arg(git_dir).args(["log", "--oneline", "main"]).output();
         String::from_utf8(output.unwrap().stdout).unwrap().lines().count()
+    }
+
+    /// The id of the vendor's last commit.
+    pub(crate) fn head(&self, vendor: &str) -> String {
+        let git_dir = self.home().join(vendor).join("metadata.git");
+        let output = Command::new("git").arg("--git-dir").arg(git_dir).args(["rev-parse", "main"]).output();
+        String::from_utf8(output.unwrap().stdout).unwrap().trim().to_owned()
+    }
+
+    /// Makes a commit on top of the last one in which a file has this content, as somebody does who uses git by hand.
+    pub(crate) fn commit_by_hand(&self, vendor: &str, path: &str, content: &str) {
+        let git = |arguments: &[&str], input: &str| {
+            let mut command = Command::new("git");
+            command.arg("--git-dir").arg(self.home().join(vendor).join("metadata.git")).args(arguments);
+            command.env("GIT_INDEX_FILE", self.path("index"));
+            for who in ["AUTHOR", "COMMITTER"] {
+                command.env(format!("GIT_{who}_NAME"), "x").env(format!("GIT_{who}_EMAIL"), "x@x");
+            }
+            let file = self.write("input", input);
+            let output = command.stdin(fs::File::open(file).unwrap()).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        };
+        git(&["read-tree", "main"], "");
+        let blob = git(&["hash-object", "-w", "--stdin"], content);
+        git(&["update-index", "--add", "--cacheinfo", &format!("100644,{blob},{path}")], "");
+        let tree = git(&["write-tree"], "");
+        let commit = git(&["commit-tree", &tree, "-p", "main", "-m", "By hand"], "");
+        git(&["update-ref", "refs/heads/main", &commit], "");
     }
 
     /// Starts a stateless server, which has no registration. It prints its address.
@@ -183,6 +223,17 @@ impl Sandbox {
     }
 }
 
+/// The digest of a tag in the report of a command.
+pub(crate) fn digest_of<'a>(report: &'a Value, tag: &str) -> &'a Value {
+    let tags = report["tags"].as_array().unwrap();
+    &tags.iter().find(|listed| listed["tag"] == tag).unwrap_or_else(|| panic!("no tag {tag}: {report}"))["digest"]
+}
+
+/// The names of the tags in the report of a command.
+pub(crate) fn tags_of(report: &Value) -> Vec<&str> {
+    report["tags"].as_array().unwrap().iter().map(|listed| listed["tag"].as_str().unwrap()).collect()
+}
+
 pub(crate) fn succeeded(output: &Output) -> String {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {error}", output.status);
@@ -205,7 +256,7 @@ pub(crate) fn send(pid: u32, signal: Signal) {
     kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), signal).unwrap();
 }
 
-/// Lets programs that the tests start be interrupted. A shell starts `nohup … &` with SIGINT ignored, and programs inherit
+/// Lets programs that the tests start be interrupted. `nohup` ignores SIGHUP and a shell's `&` SIGINT, and programs inherit
 /// that; a signal that has a handler is not ignored by the programs that a process starts.
 fn reset_interrupts() {
     static ONCE: Once = Once::new();
@@ -213,10 +264,12 @@ fn reset_interrupts() {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
         let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-        if ignored & (1 << (Signal::INT.as_raw() - 1)) != 0 {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let _entered = runtime.enter();
-            drop(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _entered = runtime.enter();
+        for kind in [SignalKind::interrupt(), SignalKind::hangup()] {
+            if ignored & (1 << (kind.as_raw_value() - 1)) != 0 {
+                drop(signal(kind).unwrap());
+            }
         }
     });
 }

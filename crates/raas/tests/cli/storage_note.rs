@@ -25,10 +25,26 @@ fn a_command_in_the_wrong_folder_uses_no_other_storage() {
     let server = Server::new(&[BUCKET]);
     let sandbox = sandbox(&server, "");
     let app = sandbox.write("app.tar", image("app"));
+    let config = sandbox.path("raas.cfg").display().to_string();
+    // The setup decides, not the first publication.
+    sandbox.ok(&["setup", "acme"]);
+    let note = || fs::read_to_string(sandbox.home().join("acme/storage.json")).unwrap();
+    let remembered = note();
+    for arguments in [
+        &["push", "acme", "app", "--from", &app][..],
+        &["push", "acme", "app", "--from", &app, "--dry-run"],
+        &["setup", "acme"],
+        &["serve", "acme", "--listen", "127.0.0.1:0"],
+    ] {
+        let output = sandbox.elsewhere(arguments).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(&config) && said.contains("--accept-storage"), "{arguments:?}: {said}");
+    }
+    assert_eq!((note(), sandbox.files("acme/bucket")), (remembered, Vec::new()));
     sandbox.ok(&["push", "acme", "app", "--from", &app]);
     let keys = server.keys(BUCKET);
     let commits = sandbox.commits("acme");
-    let config = sandbox.path("raas.cfg").display().to_string();
     for arguments in [
         &["push", "acme", "app", "--from", &app][..],
         &["push", "acme", "app", "--from", &app, "--dry-run"],
@@ -61,7 +77,7 @@ fn a_command_in_the_wrong_folder_uses_no_other_storage() {
     assert!(sandbox.files("acme/bucket").is_empty());
     // With the configuration by its name, any folder will do.
     succeeded(&sandbox.elsewhere(&["gc", "acme", "--config", &config]).output().unwrap());
-    let note = fs::read_to_string(sandbox.home().join("acme/storage.json")).unwrap();
+    let note = note();
     assert!(note.contains(&config) && !note.contains("hunter2") && !note.contains("AKIA"), "{note}");
 }
 
@@ -86,7 +102,7 @@ fn a_server_does_not_serve_a_vendor_that_another_configuration_sets_up() {
         assert!(begun.elapsed() < Duration::from_secs(20), "the server does not serve the new vendor");
         thread::sleep(Duration::from_millis(20));
     }
-    assert_eq!((of("first"), of("acme")), (200, 404));
+    assert_eq!((of("first"), of("acme"), of("nobody")), (200, 503, 404));
 }
 
 #[test]
@@ -119,6 +135,7 @@ fn a_failed_setup_leaves_no_vendor() {
     let server = Server::new(&[]);
     let sandbox = sandbox(&server, "");
     sandbox.fails(4, &["setup", "acme"]);
+    assert!(!sandbox.home().join("acme").exists());
     let listed = sandbox.json(&["list", "--json"]);
     assert_eq!(listed["vendors"].as_array().unwrap().len(), 0);
     // The bucket holds another vendor's registry, which only the last step finds.
@@ -131,6 +148,34 @@ fn a_failed_setup_leaves_no_vendor() {
     assert!(refused.contains("holds the registry of acme"), "{refused}");
     let listed = sandbox.json(&["list", "--json"]);
     assert_eq!(listed["vendors"].as_array().unwrap().len(), 1, "{listed:#}");
+}
+
+#[test]
+fn a_vendor_with_half_a_bucket_is_not_set_up_in_the_home() {
+    let server = Server::new(&[]);
+    let sandbox = sandbox(&server, "");
+    let config = fs::read_to_string(sandbox.path("raas.cfg")).unwrap();
+    sandbox.write("raas.cfg", config.replace(&format!("s3_bucket = {BUCKET}\n"), ""));
+    let app = sandbox.write("app.tar", image("app"));
+    let half = "has `s3_endpoint`, but no `s3_bucket`";
+    for arguments in [&["setup", "acme", "--create"][..], &["push", "acme", "app", "--from", &app]] {
+        let refused = sandbox.fails(2, arguments);
+        assert!(refused.contains(half) && refused.contains("--s3bucket"), "{refused}");
+        assert!(!sandbox.home().join("acme").exists());
+    }
+    assert!(sandbox.ok(&["config", "check"]).contains(half));
+    // The hint of a setup is the command that works.
+    let missing = sandbox.fails(4, &["setup", "acme", "--s3bucket", BUCKET]);
+    assert!(missing.contains(&format!("`raas setup acme --s3bucket {BUCKET} --create`")), "{missing}");
+    assert!(!sandbox.home().join("acme").exists());
+    sandbox.ok(&["setup", "acme", "--s3bucket", BUCKET, "--create"]);
+    sandbox.ok(&["push", "acme", "app", "--from", &app]);
+    assert!(!server.keys(BUCKET).is_empty());
+    // The vendor that is in the home already stays there.
+    sandbox.write("raas.cfg", "[other]\n");
+    sandbox.ok(&["setup", "other"]);
+    sandbox.write("raas.cfg", "[other]\ns3_region = eu-1\n");
+    assert!(sandbox.ok(&["setup", "other"]).contains("the objects of other are in the home"));
 }
 
 #[test]
@@ -170,5 +215,5 @@ fn the_users_configuration_is_found_and_named() {
     assert_eq!(shown.lines().next(), Some(&*format!("# {}", user.display())), "{shown}");
     let near = sandbox.write("raas.cfg", "");
     assert_eq!(sandbox.ok(&["config", "show"]).lines().next(), Some(&*format!("# {near}")));
-    assert_eq!(sandbox.json(&["config", "show", "--json"])["source"], near);
+    assert_eq!(sandbox.json(&["config", "show", "--json"])["configuration"], near);
 }

@@ -1,5 +1,8 @@
 //! Images that are kept like their sources.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use raas_testkit::http::Reply;
 use raas_testkit::oci::Layout;
 use raas_testkit::pulp3::Pulp;
@@ -39,17 +42,17 @@ fn what_is_new_or_moved_is_published_and_nothing_else_is_fetched() {
     configure(&sandbox, &[("app", format!("{}\n    tags = !*-rc*", registry.address()))]);
 
     let foreseen = sync(&sandbox, 0, &["--dry-run"]);
-    assert_eq!(foreseen["images"][0]["changed"], json!(["1.0", "1.1"]));
+    assert_eq!(foreseen["repositories"][0]["changed_tags"], json!(["1.0", "1.1"]));
     assert_eq!(sandbox.commits("acme"), 0);
     let report = sync(&sandbox, 0, &["acme", "app"]);
-    assert_eq!(report["images"][0]["outcome"], json!("changed"));
+    assert_eq!(report["repositories"][0]["outcome"], json!("changed"));
     assert_eq!(sandbox.commits("acme"), 1);
 
     // Nothing new: the list and one HEAD for each tag.
     drop(registry.take_log());
     let report = sync(&sandbox, 0, &[]);
-    assert_eq!(report["images"][0]["outcome"], json!("unchanged"));
-    assert_eq!(report["images"][0]["requests"], json!(3));
+    assert_eq!(report["repositories"][0]["outcome"], json!("unchanged"));
+    assert_eq!(report["repositories"][0]["requests"], json!(3));
     let log = registry.take_log();
     assert_eq!(
         log.iter().filter(|line| line.starts_with("HEAD /v2/team/app/manifests/")).count(),
@@ -65,9 +68,40 @@ fn what_is_new_or_moved_is_published_and_nothing_else_is_fetched() {
     registry.tag("1.0", &newer.digest);
     registry.tag(&format!("sha256-{}.sig", images[1].digest.hex()), &signature.digest);
     let report = sync(&sandbox, 0, &[]);
-    assert_eq!(report["images"][0]["changed"], json!(["1.0", "1.1"]));
+    assert_eq!(report["repositories"][0]["changed_tags"], json!(["1.0", "1.1"]));
     assert_eq!(sandbox.commits("acme"), 2);
-    assert_eq!(sync(&sandbox, 0, &[])["images"][0]["outcome"], json!("unchanged"));
+    assert_eq!(sync(&sandbox, 0, &[])["repositories"][0]["outcome"], json!("unchanged"));
+}
+
+#[test]
+fn a_thousand_unchanged_tags_cost_a_question_each() {
+    const TAGS: usize = 1000;
+    let sandbox = Sandbox::new();
+    let registry = Registry::new("team/app");
+    let mut layout = Layout::new();
+    let images: Vec<Descriptor> = (0..50).map(|n| layout.simple_image(&format!("{n}"))).collect();
+    registry.fill(&layout);
+    for n in 0..TAGS {
+        registry.tag(&format!("1.{n}"), &images[n % images.len()].digest);
+    }
+    configure(&sandbox, &[("app", registry.address())]);
+    assert_eq!(sync(&sandbox, 0, &[])["repositories"][0]["changed_tags"].as_array().unwrap().len(), TAGS);
+
+    drop(registry.take_log());
+    let bodies = Arc::new(AtomicUsize::new(0));
+    let sent = bodies.clone();
+    registry.change(move |asked, _, reply| {
+        let is_sent = asked.target.contains("/manifests/") && reply.status != 304;
+        sent.fetch_add(usize::from(is_sent), Ordering::SeqCst);
+        reply
+    });
+    let report = sync(&sandbox, 0, &[]);
+    assert_eq!(report["repositories"][0]["outcome"], json!("unchanged"));
+    let log = registry.take_log();
+    assert_eq!(report["repositories"][0]["requests"], json!(log.len()));
+    assert!(log.len() <= TAGS + 10, "{}", log.len());
+    // The condition spares the registry the reading of the manifest.
+    assert_eq!(bodies.load(Ordering::SeqCst), 0);
 }
 
 #[test]
@@ -81,16 +115,17 @@ fn tags_are_removed_only_as_far_as_prune_allows() {
     drop(images);
     configure(&sandbox, &[("app", format!("{}\n    prune = 1", registry.address()))]);
     let report = sync(&sandbox, 1, &[]);
-    let error = report["images"][0]["error"].as_str().unwrap();
-    assert!(error.contains("lacks 2 published tags, and `prune` allows to remove 1: 3, 4"), "{error}");
+    let error = report["repositories"][0]["error"]["message"].as_str().unwrap();
+    assert!(error.contains("2 published tags are none of the wanted tags of docker://"), "{error}");
+    assert!(error.contains("and `prune` allows to remove 1: 3, 4"), "{error}");
     assert_eq!(sandbox.commits("acme"), 1);
     let report = sync(&sandbox, 0, &["--force"]);
-    assert_eq!(report["images"][0]["removed"], json!(["3", "4"]));
+    assert_eq!(report["repositories"][0]["removed_tags"], json!(["3", "4"]));
     assert_eq!(sandbox.commits("acme"), 2);
     // A source without any wanted tag removes nothing, whatever is forced.
     registry.change(|_, _, _| Reply::new(200, r#"{"tags":[]}"#));
     let report = sync(&sandbox, 1, &["--force"]);
-    assert!(report["images"][0]["error"].as_str().unwrap().contains("none of the tags"));
+    assert!(report["repositories"][0]["error"]["message"].as_str().unwrap().contains("none of the tags"));
     assert_eq!(sandbox.commits("acme"), 2);
 }
 
@@ -103,9 +138,9 @@ fn a_failure_of_one_image_does_not_stop_the_others() {
     configure(&sandbox, &[("bad", bad.address()), ("good", good.address())]);
     let metrics = sandbox.path("raas.prom");
     let report = sync(&sandbox, 1, &["--metrics", metrics.to_str().unwrap()]);
-    assert_eq!(report["images"][0]["outcome"], json!("failed"));
-    assert!(report["images"][0]["error"].as_str().unwrap().contains("DENIED"));
-    assert_eq!(report["images"][1]["outcome"], json!("changed"));
+    assert_eq!(report["repositories"][0]["outcome"], json!("failed"));
+    assert!(report["repositories"][0]["error"]["message"].as_str().unwrap().contains("DENIED"));
+    assert_eq!(report["repositories"][1]["outcome"], json!("changed"));
     let metrics = std::fs::read_to_string(metrics).unwrap();
     assert!(metrics.contains("raas_sync_failed{isv=\"acme\",image=\"bad\"} 1\n"), "{metrics}");
     assert!(metrics.contains("raas_sync_failed{isv=\"acme\",image=\"good\"} 0\n"), "{metrics}");
@@ -136,7 +171,7 @@ fn chosen_platforms_are_unchanged_until_their_source_moves() {
     registry.fill(&layout);
     registry.tag("1", &index.digest);
     configure(&sandbox, &[("app", format!("{}\n    platforms = linux/amd64", registry.address()))]);
-    assert_eq!(sync(&sandbox, 0, &[])["images"][0]["changed"], json!(["1"]));
+    assert_eq!(sync(&sandbox, 0, &[])["repositories"][0]["changed_tags"], json!(["1"]));
     let listed = sandbox.json(&[
         "push",
         "acme",
@@ -148,21 +183,22 @@ fn chosen_platforms_are_unchanged_until_their_source_moves() {
         "--json",
     ]);
     assert_eq!(listed["changed"], json!(false));
-    assert_eq!(sync(&sandbox, 0, &[])["images"][0]["outcome"], json!("unchanged"));
+    assert_eq!(sync(&sandbox, 0, &[])["repositories"][0]["outcome"], json!("unchanged"));
     // The note is of these platforms only, and a lost note costs a run that changes nothing.
     std::fs::remove_file(sandbox.home().join("acme/sync.json")).unwrap();
-    assert_eq!(sync(&sandbox, 0, &[])["images"][0]["changed"], json!(["1"]));
+    assert_eq!(sync(&sandbox, 0, &[])["repositories"][0]["changed_tags"], json!(["1"]));
     assert_eq!(sandbox.commits("acme"), 1);
     let newer = layout.simple_image("newer");
     let index = layout.index(&[amd64, newer]);
     registry.fill(&layout);
     registry.tag("1", &index.digest);
-    assert_eq!(sync(&sandbox, 0, &[])["images"][0]["changed"], json!(["1"]));
+    assert_eq!(sync(&sandbox, 0, &[])["repositories"][0]["changed_tags"], json!(["1"]));
     configure(
         &sandbox,
         &[("app", format!("{}\n    platforms = linux/amd64, linux/arm64", registry.address()))],
     );
-    assert_eq!(sync(&sandbox, 0, &["--dry-run"])["images"][0]["changed"], json!(["1"]));
+    // Another choice is a change. No image is for linux/arm64, and a dry run fails as the run would.
+    assert_eq!(sync(&sandbox, 1, &["--dry-run"])["repositories"][0]["changed_tags"], json!(["1"]));
 }
 
 #[test]
@@ -183,7 +219,7 @@ fn attachments_come_along_as_the_rule_says() {
     configure(&sandbox, &[("app", format!("{}\n    digest_tags = no", registry.address()))]);
     sync(&sandbox, 0, &[]);
     assert_eq!(tags(&sandbox), ["1"]);
-    assert_eq!(sync(&sandbox, 0, &[])["images"][0]["outcome"], json!("unchanged"));
+    assert_eq!(sync(&sandbox, 0, &[])["repositories"][0]["outcome"], json!("unchanged"));
     configure(&sandbox, &[("app", registry.address())]);
     sync(&sandbox, 0, &[]);
     assert_eq!(tags(&sandbox), ["1", signature_tag.as_str()]);
@@ -194,10 +230,10 @@ fn attachments_come_along_as_the_rule_says() {
     registry.fill(&layout);
     registry.attach(&image.digest, &[attached]);
     let report = sync(&sandbox, 0, &[]);
-    assert_eq!(report["images"][0]["outcome"], json!("unchanged"), "{report}");
+    assert_eq!(report["repositories"][0]["outcome"], json!("unchanged"), "{report}");
     configure(&sandbox, &[("app", format!("{}\n    referrers = compare", registry.address()))]);
-    assert_eq!(sync(&sandbox, 0, &[])["images"][0]["changed"], json!(["1"]));
-    assert_eq!(sync(&sandbox, 0, &[])["images"][0]["outcome"], json!("unchanged"));
+    assert_eq!(sync(&sandbox, 0, &[])["repositories"][0]["changed_tags"], json!(["1"]));
+    assert_eq!(sync(&sandbox, 0, &[])["repositories"][0]["outcome"], json!("unchanged"));
 }
 
 #[test]
@@ -207,13 +243,19 @@ fn status_compares_an_image_with_its_source() {
     let mut layout = Layout::new();
     let images = filled(&pulp.registry, &mut layout, &["1", "2"]);
     sandbox.write("raas.cfg", format!("{}\n[acme]\nsync.app = pulp\n", pulp.section()));
-    assert_eq!(sync(&sandbox, 0, &[])["images"][0]["outcome"], json!("changed"));
+    assert_eq!(sync(&sandbox, 0, &[])["repositories"][0]["outcome"], json!("changed"));
     let _server = sandbox.serve(&["acme"]);
     let check = |code: i32, arguments: &[&str]| {
         let output = sandbox.run(&[&["status", "acme", "app", "--json"], arguments].concat());
         assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
         let status: Value = serde_json::from_slice(&output.stdout).unwrap();
-        status["checks"].as_array().unwrap().iter().find(|check| check["name"] == "source").unwrap().clone()
+        status["vendors"][0]["checks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|check| check["name"] == "source")
+            .unwrap()
+            .clone()
     };
     let healthy = check(0, &["--pulp"]);
     assert_eq!(healthy["outcome"], json!("ok"), "{healthy}");

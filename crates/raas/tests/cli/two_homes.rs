@@ -11,6 +11,7 @@ use raas_testkit::s3::{Fault, Server, What};
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::choosing::whole_and_incremental;
 use crate::s3::{BUCKET, assert_stored, layout, sandbox};
 use crate::sandbox::{Sandbox, send, succeeded};
 
@@ -46,7 +47,7 @@ fn published(home: &Sandbox) -> BTreeSet<String> {
     let listing = home.json(&["list", "acme", "--json"]);
     let repositories = listing["vendors"][0]["repositories"].as_array().unwrap();
     let tags = |repository: &Value| {
-        let name = repository["name"].as_str().unwrap().to_owned();
+        let name = repository["repository"].as_str().unwrap().to_owned();
         let tags = repository["tags"].as_array().unwrap().iter();
         tags.map(|tag| format!("{name}:{}", tag["tag"].as_str().unwrap())).collect::<Vec<_>>()
     };
@@ -59,7 +60,10 @@ fn each_home_publishes_on_top_of_the_others_publications() {
     publish_one(&one);
     // A new home takes in the earlier publications.
     two.ok(&["setup", "acme"]);
-    assert_eq!(two.json(&["log", "acme", "--json"]), one.json(&["log", "acme", "--json"]));
+    assert_eq!(
+        two.json(&["log", "acme", "--json"])["publications"].clone(),
+        one.json(&["log", "acme", "--json"])["publications"].clone()
+    );
     let path = two.write("app.tar", layout(1, 1000));
     server.forget();
     let report = two.json(&["push", "acme", "one", "--json", "--from", &path]);
@@ -76,7 +80,7 @@ fn each_home_publishes_on_top_of_the_others_publications() {
     assert_eq!(published(&one), ["one:1.0".to_owned()].into());
     assert_stored(&one);
     assert_stored(&two);
-    let log = |home: &Sandbox| home.json(&["log", "acme", "--json"]);
+    let log = |home: &Sandbox| home.json(&["log", "acme", "--json"])["publications"].clone();
     assert_eq!((log(&one), log(&two).as_array().unwrap().len()), (log(&two), 5));
     assert!(server.keys(BUCKET).iter().all(|key| !key.contains("_turns")));
 }
@@ -104,7 +108,10 @@ fn concurrent_homes_lose_nothing() {
         assert_eq!(published(home), expected);
     }
     assert_stored(&homes[0]);
-    assert_eq!(homes[0].json(&["log", "acme", "--json"]).as_array().unwrap().len(), 8);
+    assert_eq!(
+        homes[0].json(&["log", "acme", "--json"])["publications"].clone().as_array().unwrap().len(),
+        8
+    );
 }
 
 #[test]
@@ -276,4 +283,46 @@ fn damaged_history_is_not_taken_in() {
         git.stderr(Stdio::null()).status().unwrap().success()
     };
     assert!(fsck(&two));
+}
+
+#[test]
+fn a_fresh_home_completes_an_incremental_export_from_what_another_home_has_published() {
+    let (_server, one, two) = two_homes();
+    let [full, incremental] = whole_and_incremental(&one);
+    let push = ["push", "acme", "bigdata-app", "--repository", "bigdatainc/bigdata-app", "--from"];
+    one.ok(&[&push[..], &[&full]].concat());
+    let said = two.ok(&[&push[..], &[&incremental]].concat());
+    assert!(said.contains("Nothing changed"), "{said}");
+}
+
+#[test]
+fn a_home_opens_no_repository_that_another_home_has_protected() {
+    let server = Server::new(&[BUCKET]);
+    let one = sandbox(&server, "");
+    let stale = sandbox(&server, "");
+    stale.ok(&["setup", "acme", "--create"]);
+    let path = one.write("app.tar", layout(1, 1000));
+    one.ok(&["push", "acme", "secret", "--protected", "--from", &path]);
+    let private = one.path("raas.cfg");
+    let private = std::fs::read_to_string(private).unwrap();
+    let policy = server.setting(BUCKET, "policy");
+    for access in ["access = public\n", "access = cdn\ncdn_url = https://cdn.example.com\n"] {
+        let fresh = sandbox(&server, access);
+        stale.write("raas.cfg", format!("{private}{access}"));
+        for home in [&fresh, &stale] {
+            for arguments in [&["setup", "acme", "--create"][..], &["push", "acme", "other", "--from", &path]]
+            {
+                let failure = home.fails(2, arguments);
+                assert!(failure.contains("lets everybody read the manifests and layers"), "{failure}");
+                assert!(failure.contains("repositories: secret\n"), "{failure}");
+            }
+        }
+    }
+    assert_eq!(server.setting(BUCKET, "policy"), policy);
+    assert_eq!(published(&one), ["secret:1.0"].map(String::from).into());
+    // A push that makes a bucket opens it only if the bucket is new.
+    let creating = sandbox(&server, "access = public\ncreate_bucket = yes\n");
+    let failure = creating.fails(2, &["push", "acme", "other", "--from", &path]);
+    assert!(failure.contains("repositories: secret\n"), "{failure}");
+    assert_eq!(server.setting(BUCKET, "policy"), policy);
 }

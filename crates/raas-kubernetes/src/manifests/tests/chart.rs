@@ -24,6 +24,7 @@ fn marked(entry: Entry) -> Vec<Object> {
         memory: 1116,
         registries: vec![hosted("chart-vendor")],
         entry,
+        ingress_namespace: Some("chart-entrance".parse().unwrap()),
         monitored: true,
         ..plan()
     })
@@ -120,7 +121,15 @@ fn templates() -> Vec<(&'static str, String)> {
     );
     let policy = [
         template(of_kind(&route, Kind::NetworkPolicy), &[]),
-        template(of_kind(&ingress, Kind::NetworkPolicy), &[]),
+        template(
+            of_kind(&ingress, Kind::NetworkPolicy),
+            &[(
+                "  - from:\n    - namespaceSelector:\n        matchLabels:\n          kubernetes.io/metadata.name: \
+                 chart-entrance\n    ports:\n",
+                "  {{- with $.Values.ingressNamespace }}\n  - from:\n    - namespaceSelector:\n        matchLabels:\n          \
+                 kubernetes.io/metadata.name: {{ . | quote }}\n    ports:\n  {{- else }}\n  - ports:\n  {{- end }}\n",
+            )],
+        ),
     ];
     let host = ("chart.host", "{{ $host }}");
     let hosted = template(

@@ -88,7 +88,7 @@ mod tests {
     fn location() -> BucketLocation {
         let prefix = Some("reg".to_owned());
         let settings = S3Settings { bucket: "bytes".into(), prefix, ..S3Settings::default() };
-        BucketLocation::new(&"acme".parse().unwrap(), &settings, "us-east-1", None)
+        BucketLocation::new(&"acme".parse().unwrap(), &settings, "us-east-1")
     }
 
     #[test]

@@ -5,22 +5,27 @@ use std::fmt::Write;
 use raas_types::Digest;
 use raas_types::pulls::Kind;
 
-use super::{digest, escape};
+use super::super::SiteRequest;
+use super::{command, digest, escape};
 use crate::catalog::{Manifest, Repository};
+
+/// The kind of a signature.
+const SIGNATURE: &str = "Signature";
 
 /// The number of attachments on a page.
 const ATTACHMENTS: usize = 50;
 
 /// Writes the attachments of the images of a page, each below its image.
 pub(super) struct Attachments<'a> {
+    request: &'a SiteRequest<'a>,
     repository: &'a Repository,
     /// The number of attachments that the page may still show.
     room: usize,
 }
 
 impl<'a> Attachments<'a> {
-    pub(super) fn new(repository: &'a Repository) -> Self {
-        Self { repository, room: ATTACHMENTS }
+    pub(super) fn new(request: &'a SiteRequest<'a>, repository: &'a Repository) -> Self {
+        Self { request, repository, room: ATTACHMENTS }
     }
 
     /// Writes what is attached to a manifest, and the attestations that its index lists.
@@ -34,8 +39,10 @@ impl<'a> Attachments<'a> {
         let listed = listed.iter().map(|manifest| ("Attestation".to_owned(), *manifest));
         let mut all = of(self.repository, *subject).chain(listed);
         let mut rows = String::new();
+        let mut is_signed = false;
         for (kind, manifest) in all.by_ref().take(self.room) {
             self.room -= 1;
+            is_signed |= kind == SIGNATURE;
             // Writing to a string cannot fail.
             let _ = writeln!(rows, "<tr><th scope=\"row\">{}<td>{}", escape(&kind), digest(&manifest.digest));
         }
@@ -51,6 +58,16 @@ impl<'a> Attachments<'a> {
                  {rows}</tbody>\n</table>"
             );
         }
+        if is_signed {
+            let _ = writeln!(
+                body,
+                "<p class=\"dim\">To check a signature of cosign, ask the vendor for the public key, and run <code class=\"all\">cosign \
+                 verify --key vendor.pub {}/{}@{subject}</code> (with <code>--insecure-ignore-tlog</code> if the vendor uses no public \
+                 log).</p>",
+                escape(command::registry(self.request)),
+                escape(self.repository.name.as_str()),
+            );
+        }
         if more {
             body.push_str("<p class=\"dim\">More are attached.</p>\n");
         }
@@ -61,7 +78,7 @@ impl<'a> Attachments<'a> {
 fn of(repository: &Repository, subject: Digest) -> impl Iterator<Item = (String, &Manifest)> {
     let tagged = repository.attachment_tags(subject).filter_map(|(tag, manifest)| {
         let kind = match Kind::of_tag(tag.as_str())? {
-            Kind::Signature => "Signature".to_owned(),
+            Kind::Signature => SIGNATURE.to_owned(),
             Kind::Attestation => "Attestation".into(),
             Kind::Sbom => "SBOM".into(),
             // The tag lists the referrers, which follow.
@@ -88,7 +105,7 @@ fn name(artifact_type: &str) -> String {
     } else if has(&["in-toto", "attestation", "dsse"]) {
         "Attestation".into()
     } else if has(&["cosign", "sigstore", "signature"]) {
-        "Signature".into()
+        SIGNATURE.into()
     } else if artifact_type.is_empty() {
         "Artifact".into()
     } else {

@@ -1,7 +1,7 @@
 //! What all pages have in common: the head, the bar with the search, the footer.
 
 use super::super::SiteRequest;
-use super::{STYLE, escape};
+use super::{STYLE, escape, login};
 
 /// What a page shows around its content. All texts are HTML.
 pub(super) struct Chrome {
@@ -10,12 +10,14 @@ pub(super) struct Chrome {
     pub(super) vendor: Option<String>,
     /// What is searched for.
     pub(super) search: String,
+    /// What the bar says of the login.
+    pub(super) login: String,
     /// The sentences of the footer.
     pub(super) footer: String,
 }
 
 impl Chrome {
-    /// Around a page of a site. The footer names the commit and the time of the publication.
+    /// Around a page of a site. The footer names the time of the publication, and the commit for those who report a problem.
     pub(super) fn of(request: &SiteRequest<'_>) -> Self {
         let vendor = escape(request.site.vendor.as_str());
         let mut footer = format!("Registry of {vendor}.");
@@ -24,20 +26,25 @@ impl Chrome {
         }
         let commit: String = String::from_utf8_lossy(&request.catalog.revision).chars().take(64).collect();
         if !commit.is_empty() {
-            footer.push_str(&format!(" Commit <code>{}</code>.", escape(&commit)));
+            footer.push_str(&format!(
+                " If you report a problem, name this version of the registry: <code>{}</code>.",
+                escape(&commit)
+            ));
         }
-        footer.push_str(" <a href=\"/feed.atom\">Feed of publications</a>");
-        Self { title: String::new(), vendor: Some(vendor), search: String::new(), footer }
+        footer.push_str(" <a href=\"/feed.atom\">News of new images, for feed readers</a>");
+        let login = login::bar(request);
+        Self { title: String::new(), vendor: Some(vendor), search: String::new(), login, footer }
     }
 
     /// Around a page that names no vendor.
     pub(super) fn anonymous(title: &str) -> Self {
-        Self { title: title.to_owned(), vendor: None, search: String::new(), footer: String::new() }
+        let (search, login, footer) = (String::new(), String::new(), String::new());
+        Self { title: title.to_owned(), vendor: None, search, login, footer }
     }
 
     /// The HTML document. `body` is HTML.
     pub(super) fn html(&self, body: &str) -> String {
-        let Self { title, vendor, search, footer } = self;
+        let Self { title, vendor, search, login, footer } = self;
         let (mut feed, mut bar, mut full) = (String::new(), String::new(), title.clone());
         if let Some(vendor) = vendor {
             feed = format!(
@@ -45,7 +52,7 @@ impl Chrome {
                  href=\"/feed.atom\">"
             );
             bar = format!(
-                "<header class=\"bar\"><div>\n<a class=\"brand\" href=\"/\">{vendor}</a>\n\
+                "<header class=\"bar\"><div>\n<a class=\"brand\" href=\"/\">{vendor}</a>\n{login}\
                  <form action=\"/\" role=\"search\"><input type=\"search\" name=\"q\" value=\"{search}\" \
                  placeholder=\"Search images\" aria-label=\"Search images\" maxlength=\"255\" autocomplete=\"off\" \
                  spellcheck=\"false\"><button>Search</button></form>\n</div></header>\n"
@@ -68,12 +75,16 @@ impl Chrome {
     }
 }
 
-/// The content of the page for an image or a path that is not there. It says the same of what is hidden.
-pub(super) fn not_found_body() -> String {
-    "<div class=\"lost\">\n<p class=\"code\" aria-hidden=\"true\">404</p>\n<h1>There is nothing here</h1>\n\
-     <p>This image, tag or path does not exist, or you may not see it. Images move when a vendor renames or removes \
-     them.</p>\n<p><a class=\"button\" href=\"/\">See all images</a></p>\n</div>\n"
-        .to_owned()
+/// The content of the page for an image or a path that is not there. It says the same of what is hidden. `login` is the link
+/// to the login, if there is one.
+pub(super) fn not_found_body(login: Option<&str>) -> String {
+    let login =
+        login.map(|link| format!("<a class=\"button\" href=\"{link}\">Log in</a> ")).unwrap_or_default();
+    format!(
+        "<div class=\"lost\">\n<p class=\"code\" aria-hidden=\"true\">404</p>\n<h1>There is nothing here</h1>\n\
+         <p>This image, tag or path does not exist, or you may not see it. Images move when a vendor renames or removes \
+         them.</p>\n<p>{login}<a class=\"button\" href=\"/\">See all images</a></p>\n</div>\n"
+    )
 }
 
 /// The content of the page at a host that belongs to none of several vendors.

@@ -39,12 +39,15 @@ pub(super) fn write(body: &mut String, request: &SiteRequest<'_>, label: &str, r
     body.push_str("</div>\n");
 }
 
-/// Whether the client has reached this machine without TLS.
+/// Whether the client has reached its own machine without TLS.
 fn is_plain_loopback(request: &SiteRequest<'_>) -> bool {
+    !request.secure && is_own_machine(request)
+}
+
+/// Whether the host that the client named is its own machine.
+pub(super) fn is_own_machine(request: &SiteRequest<'_>) -> bool {
     let host = request.host().and_then(host::without_port).unwrap_or_default();
     let name = host::lower(host);
     let address = name.trim_matches(['[', ']']).parse::<IpAddr>();
-    let is_loopback =
-        address.map_or_else(|_| *name == *"localhost" || name.ends_with(".localhost"), |ip| ip.is_loopback());
-    !request.secure && is_loopback
+    address.map_or_else(|_| *name == *"localhost" || name.ends_with(".localhost"), |ip| ip.is_loopback())
 }

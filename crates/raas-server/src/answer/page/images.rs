@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::super::SiteRequest;
-use super::{Wanted, command, count, day, escape, page as finish};
+use super::{Wanted, command, count, day, escape, login, page as finish};
 use crate::catalog::Repository;
 use crate::http::query;
 use crate::response::Response;
@@ -33,9 +33,13 @@ pub(super) fn page(request: &SiteRequest<'_>, wanted: &Wanted) -> Response {
             break;
         }
     }
+    body.push_str(&login::invitation(request));
     let all = request.catalog.repositories.len() + request.catalog.legacy.len();
     if shown.is_empty() {
         body.push_str(match (all, wanted.search.is_empty()) {
+            (0, true) if login::is_possible(request) => {
+                "<div class=\"empty\"><p>No public image is published here.</p></div>\n"
+            }
             (0, true) => {
                 "<div class=\"empty\"><p>Nothing is published here yet.</p><p class=\"dim\">Images appear here as soon as \
                  the vendor publishes them.</p></div>\n"

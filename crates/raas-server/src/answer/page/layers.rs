@@ -17,6 +17,9 @@ pub(super) fn config(image: &Image<'_>) -> Option<Digest> {
     digests.digests(image.manifest.slice()).next()?
 }
 
+/// What stands in the place of this registry's own host.
+const HERE: &str = "this registry";
+
 /// Writes the hosts that serve an image, and a table of its steps and layers, which a click shows or hides.
 pub(super) fn write(
     body: &mut String,
@@ -74,7 +77,7 @@ pub(super) fn write(
     );
     body.push_str(
         "<table class=\"layers\">\n<thead><tr><th scope=\"col\" class=\"n\">#<th scope=\"col\">Layer<th scope=\"col\" \
-         class=\"n\">Size<th scope=\"col\">Served from</thead>\n<tbody>\n",
+         class=\"n\">Size<th scope=\"col\">Host</thead>\n<tbody>\n",
     );
     body.push_str(&rows);
     body.push_str("</tbody>\n</table>\n");
@@ -107,6 +110,11 @@ fn command_html(command: &str) -> String {
 fn served_from(body: &mut String, total: u64, hosts: &BTreeMap<String, u64>) {
     /// The number of hosts that are shown.
     const HOSTS: usize = 10;
+    if hosts.keys().any(|host| host != HERE) {
+        body.push_str(
+            "<p class=\"dim\">A pull also connects to these hosts. Your firewall must allow that:</p>\n",
+        );
+    }
     body.push_str("<ul class=\"hosts\">\n");
     for (host, size) in hosts.iter().take(HOSTS) {
         // Writing to a string cannot fail.
@@ -130,14 +138,14 @@ fn serving_host(request: &SiteRequest<'_>, repository: &Repository, location: Op
     let passes = request.site.proxy_rules_for(&repository.name);
     let url = match (location, &request.site.bucket) {
         (Some(location), _) if passes.is_some_and(|rules| rules.allows_url(location)) => {
-            return "this registry".to_owned();
+            return HERE.to_owned();
         }
         (Some(location), _) => location,
         (None, Bucket::Redirect(_)) if passes.is_some_and(|rules| rules.origin.is_some()) => {
-            return "this registry".to_owned();
+            return HERE.to_owned();
         }
         (None, Bucket::Redirect(origin)) => origin.display_name(),
-        (None, Bucket::Folder(_) | Bucket::Proxy(_) | Bucket::Nowhere) => return "this registry".to_owned(),
+        (None, Bucket::Folder(_) | Bucket::Proxy(_) | Bucket::Nowhere) => return HERE.to_owned(),
     };
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();

@@ -56,7 +56,7 @@ pub(super) fn page(
     let _ = writeln!(
         body,
         "<dl class=\"facts\">\n<div><dt>Published<dd>{}</div>\n<div><dt>Size<dd>{}</div>\n{}<div class=\"wide\">\
-         <dt>Digest<dd>{}</div>\n</dl>",
+         <dt>Digest<dd>{} <span class=\"dim\">A pull by this digest always gets this image.</span></div>\n</dl>",
         day(repository.notes.published(number)),
         if size.is_empty() { "–" } else { &size },
         platforms(&on_page, &anchors),
@@ -72,7 +72,7 @@ pub(super) fn page(
             escape(manifest.media_type())
         );
     }
-    let mut attachments = Attachments::new(repository);
+    let mut attachments = Attachments::new(request, repository);
     if !images.known.iter().any(|image| image.manifest.digest == manifest.digest) {
         attachments.write(&mut body, &manifest.digest, &[], "Signatures and attachments of all platforms");
     }
@@ -143,7 +143,7 @@ fn write_image(
     let _ = writeln!(
         body,
         "<section class=\"image\" id=\"{anchor}\">\n<h2><a class=\"anchor\" href=\"#{anchor}\">{}</a></h2>\n\
-         <dl class=\"facts\">\n<div><dt>Size<dd>{} in {}</div>",
+         <dl class=\"facts\">\n<div><dt>Size<dd>{}: {} and the config</div>",
         escape(name_of(image)),
         bytes(image.size),
         count(image.layers as usize, "layer"),
@@ -160,7 +160,11 @@ fn write_image(
             writeln!(body, "<div class=\"wide\"><dt>Manifest<dd>{}</div>", digest(&image.manifest.digest));
     }
     if let Some(config) = layers::config(image) {
-        let _ = writeln!(body, "<div class=\"wide\"><dt>Image ID<dd>{}</div>", digest(&config));
+        let _ = writeln!(
+            body,
+            "<div class=\"wide\"><dt>Image ID<dd>{} <span class=\"dim\">The digest of the config. It cannot be pulled.</span></div>",
+            digest(&config)
+        );
     }
     body.push_str("</dl>\n");
     if let Some(details) = details

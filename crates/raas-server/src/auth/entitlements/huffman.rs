@@ -1,4 +1,4 @@
-//! Huffman codes of a list of values, of which each weighs one more than the one before.
+//! Huffman codes of a list of values, in which each value weighs one more than the value before it.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

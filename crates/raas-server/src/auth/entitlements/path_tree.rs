@@ -21,7 +21,7 @@ struct Edge {
 /// The node where all paths begin.
 pub(super) const ROOT: u32 = 0;
 
-/// The word of a variable, such as `$releasever`, which stands for any part.
+/// The word of a variable, such as `$releasever`, which stands for any segment.
 const ANY: u32 = u32::MAX;
 
 impl PathTree {
@@ -43,7 +43,7 @@ impl PathTree {
         Ok(Self { words: words.into_iter().map(Box::from).collect(), edges: edges.into() })
     }
 
-    /// The tree of these paths. A path without parts is none.
+    /// The tree of these paths. A path without segments is left out.
     pub(super) fn of_paths(paths: &[Vec<&str>]) -> Result<Self, PathsError> {
         let mut edges = Vec::new();
         let mut last = ROOT;
@@ -59,7 +59,7 @@ impl PathTree {
         Self::new(&edges)
     }
 
-    /// Whether a path begins with one of the tree.
+    /// Whether a path begins with a path of the tree.
     ///
     /// All nodes that a beginning of the path leads to are followed at once. So the work is at most the length of the
     /// path times the size of the tree, whatever the tree.

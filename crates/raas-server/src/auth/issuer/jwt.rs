@@ -25,7 +25,7 @@ pub(super) struct Header {
     pub(super) alg: String,
     pub(super) kid: Option<String>,
     /// The certificate chain, the certificate of the signing key first. Each is base64 of DER.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "raas_types::null_as_default")]
     pub(super) x5c: Vec<String>,
     /// Extensions that must be understood. raas knows none.
     crit: Option<serde_json::Value>,

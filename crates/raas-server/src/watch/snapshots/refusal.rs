@@ -1,5 +1,7 @@
 //! Why the metadata in a bucket is refused.
 
+use std::time::Duration;
+
 use hyper::StatusCode;
 use raas_http::ClientError;
 use raas_types::{Digest, ObjectKey, PointerError};
@@ -8,6 +10,10 @@ use super::super::archive::ArchiveError;
 use super::super::error_code::ErrorCode;
 use crate::catalog::OverBudget;
 use crate::origin::CredentialError;
+
+/// How long a bucket may take to answer a request for the pointer, with all attempts. Until then the server believes that
+/// it serves the current metadata.
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Why the metadata in a bucket is refused.
 #[derive(Debug, thiserror::Error)]
@@ -22,13 +28,15 @@ pub(in crate::watch) enum Refusal {
     Status(ObjectKey, StatusCode, String),
     #[error("{0}: the transfer broke off: {1}")]
     Broken(ObjectKey, String),
+    #[error("{0}: the service has not answered for {seconds} s", seconds = PATIENCE.as_secs())]
+    Silent(ObjectKey),
     #[error("{0}: the object is longer than {1} bytes")]
     TooLong(ObjectKey, u64),
     #[error("the pointer has been removed from the bucket")]
     Gone,
     #[error(
-        "the pointer is at publication {found} again, and {served} is served: start the server with --allow-rollback if the \
-         bucket was restored on purpose"
+        "the pointer is at publication {found}, and this server has followed it to {served} before: start the server with \
+         --allow-rollback if the bucket was restored on purpose"
     )]
     Earlier { found: u64, served: u64 },
     #[error("the pointer: {0}")]
@@ -59,15 +67,41 @@ impl Refusal {
             Refusal::Memory(error) => error.to_string(),
             Refusal::Again(_, reason) => reason.clone(),
             Refusal::Older | Refusal::Earlier { .. } | Refusal::NoBucket | Refusal::Gone => self.to_string(),
-            Refusal::Sign(_) | Refusal::Ask(..) | Refusal::Status(..) | Refusal::Broken(..) => {
-                "the bucket cannot be read; the server's log says why".into()
-            }
+            Refusal::Sign(_)
+            | Refusal::Ask(..)
+            | Refusal::Status(..)
+            | Refusal::Broken(..)
+            | Refusal::Silent(_) => "the bucket cannot be read; the server's log says why".into(),
             Refusal::TooLong(..)
             | Refusal::Pointer(_)
             | Refusal::Size(..)
             | Refusal::Digest(..)
             | Refusal::Archive(..)
             | Refusal::Reader => "the metadata in the bucket is not valid; the server's log says why".into(),
+        }
+    }
+
+    /// Whether the metadata could not be read at all. Otherwise it was read and is not valid.
+    pub(super) fn is_failure_to_read(&self) -> bool {
+        match self {
+            // A part that is missing makes its snapshot incomplete.
+            Refusal::Status(_, status, _) => *status != StatusCode::NOT_FOUND,
+            Refusal::NoBucket
+            | Refusal::Sign(_)
+            | Refusal::Ask(..)
+            | Refusal::Broken(..)
+            | Refusal::Silent(_) => true,
+            Refusal::TooLong(..)
+            | Refusal::Gone
+            | Refusal::Earlier { .. }
+            | Refusal::Pointer(_)
+            | Refusal::Older
+            | Refusal::Size(..)
+            | Refusal::Digest(..)
+            | Refusal::Archive(..)
+            | Refusal::Again(..)
+            | Refusal::Memory(_)
+            | Refusal::Reader => false,
         }
     }
 

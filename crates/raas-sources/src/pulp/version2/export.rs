@@ -106,7 +106,7 @@ impl<'a> Served<'a> {
         Ok(Self { repository, connection, url, path })
     }
 
-    /// What tells the file from the file of another export, if the server says such a thing.
+    /// The version of the file, if the server says one: it differs from that of a file of another export.
     fn version(&self) -> Result<Option<String>, RegistryError> {
         let request = Request { method: &Method::HEAD, ..Request::get(&self.path, "*/*", &self.url) };
         Ok(self.connection.stream(&request)?.as_ref().and_then(version_of))

@@ -6,6 +6,7 @@ use std::time::Duration;
 use raas_base::failure::{Failure, Kind};
 use raas_base::interrupt::CleanUp;
 use raas_http::http::Method;
+use raas_types::null_as_default;
 use serde::Deserialize;
 
 use super::super::api::parsed;
@@ -18,7 +19,7 @@ use crate::registry_error::legible;
 pub(super) struct CallReport {
     #[serde(default)]
     error: Option<TaskError>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     spawned_tasks: Vec<Spawned>,
 }
 
@@ -32,7 +33,7 @@ struct Task {
     state: String,
     #[serde(default)]
     error: Option<TaskError>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     spawned_tasks: Vec<Spawned>,
 }
 

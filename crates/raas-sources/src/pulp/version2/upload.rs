@@ -16,11 +16,11 @@ use crate::registry::{JSON, Payload, RegistryError, Repeat, Request, escaped};
 const PART: usize = 1024 * 1024;
 
 #[derive(Deserialize)]
-struct Begun {
+struct UploadCreated {
     upload_id: String,
 }
 
-/// An upload request of Pulp, which is removed at the end of this value's life.
+/// An upload request of Pulp. Dropping this value removes it.
 struct Upload<'a> {
     server: &'a Pulp2,
     id: String,
@@ -40,7 +40,7 @@ impl Pulp2Repository {
     ) -> Result<(), Failure> {
         let web = self.distributor(WEB)?;
         let what = format!("the upload to {}", self.id);
-        let begun: Begun = self.server.send(&Method::POST, "content/uploads/", &json!({}), &what)?;
+        let begun: UploadCreated = self.server.send(&Method::POST, "content/uploads/", &json!({}), &what)?;
         let upload = Upload { server: &self.server, id: begun.upload_id };
         upload.send(archive, &what, passed)?;
         let import = json!({

@@ -27,10 +27,16 @@ pub enum Rollout {
     },
     /// The cluster makes no pod, with this message of the replica set.
     NoPod(String),
+    /// Nothing keeps the cluster from making pods any more. It tries again when somebody changes the deployment, and until
+    /// then its condition says that the rollout failed.
+    LateAgain,
     /// A pod runs and does not become ready, with this message of its probe.
     NotReady(String),
     /// All pods run, and none is ready, since nothing was ever published.
     Unpublished,
+    /// One pod runs and waits for a first publication, and the cluster makes no other one, with this message of the replica
+    /// set.
+    UnpublishedInPart(String),
     /// The new pod finds nothing in the bucket, and an old one serves what was published before.
     LostPointer,
     /// Nothing happens, and no condition says so: controllers are away.
@@ -50,7 +56,10 @@ impl Rollout {
             "ReplicaSet \"raas-bigdatainc-7df94f5596\" has timed out progressing.",
         );
         match self {
-            Self::Good => json!({
+            Self::LateAgain if body["metadata"]["annotations"].is_null() => json!({
+                "observedGeneration": generation, "unavailableReplicas": replicas, "conditions": [late],
+            }),
+            Self::Good | Self::LateAgain => json!({
                 "observedGeneration": generation, "replicas": replicas, "updatedReplicas": replicas,
                 "readyReplicas": replicas, "availableReplicas": replicas,
                 "conditions": [condition("Progressing", "True", "NewReplicaSetAvailable", "done")],
@@ -68,6 +77,11 @@ impl Rollout {
                 "observedGeneration": generation, "unavailableReplicas": replicas,
                 "conditions": [late, condition("ReplicaFailure", "True", "FailedCreate", message)],
             }),
+            Self::UnpublishedInPart(message) => json!({
+                "observedGeneration": generation, "replicas": 1, "updatedReplicas": 1,
+                "unavailableReplicas": replicas,
+                "conditions": [late, condition("ReplicaFailure", "True", "FailedCreate", message)],
+            }),
             Self::Stuck => json!({}),
         }
     }
@@ -75,7 +89,7 @@ impl Rollout {
     /// Whether a pod has found a publication.
     pub(super) fn is_published(&self, pod: &str) -> bool {
         match self {
-            Self::Unpublished => false,
+            Self::Unpublished | Self::UnpublishedInPart(_) => false,
             Self::LostPointer => !pod.contains(NEW),
             _ => true,
         }
@@ -114,7 +128,7 @@ impl Rollout {
         };
         let running = json!({ "running": {} });
         match self {
-            Self::Good => {
+            Self::Good | Self::LateAgain => {
                 (0..replicas).map(|n| pod(&format!("55d8d54949-pod{n}"), true, running.clone())).collect()
             }
             Self::Unpublished => {
@@ -128,7 +142,7 @@ impl Rollout {
                 pod("55d8d54949-pod0", true, running.clone()),
                 pod(&format!("{NEW}9hbfm"), false, running),
             ],
-            Self::NotReady(_) => vec![pod("7df94f5596-9hbfm", false, running)],
+            Self::NotReady(_) | Self::UnpublishedInPart(_) => vec![pod("7df94f5596-9hbfm", false, running)],
             Self::NoPod(_) | Self::Stuck => Vec::new(),
         }
     }
@@ -146,13 +160,18 @@ impl Rollout {
             Self::Waiting { message, .. } => {
                 events.push(event("Pod", "raas-bigdatainc-7df94f5596-9hbfm", "Failed", message));
             }
-            Self::NoPod(message) => {
-                events.push(event("ReplicaSet", "raas-bigdatainc-7df94f5596", "FailedCreate", message));
+            Self::NoPod(message) | Self::UnpublishedInPart(message) => {
+                // The replica set tries again and again, each time with another name.
+                for (words, pod) in [("", "9hbfm"), ("(combined from similar events): ", "x2k8v")] {
+                    let message = message.replace("9hbfm", pod);
+                    let text = format!("{words}Error creating: {message}");
+                    events.push(event("ReplicaSet", "raas-bigdatainc-7df94f5596", "FailedCreate", &text));
+                }
             }
             Self::NotReady(message) => {
                 events.push(event("Pod", "raas-bigdatainc-7df94f5596-9hbfm", "Unhealthy", message));
             }
-            Self::Good | Self::Unpublished | Self::LostPointer | Self::Stuck => {}
+            Self::Good | Self::LateAgain | Self::Unpublished | Self::LostPointer | Self::Stuck => {}
         }
         events
     }

@@ -8,11 +8,12 @@ use raas_types::{RepositoryPattern, Utc};
 
 use super::repositories::list;
 use super::{CredentialArguments, Target, default_key};
-use crate::access::{Credential, Expiry, Period, note_unmatched};
+use crate::access::{Credential, Expiry, Period, ShownEnd, note_unmatched};
 use crate::config::Config;
 use crate::exposure;
 use crate::output;
 use raas_base::failure::{Failure, Kind};
+use raas_publish::access::Damaged;
 use raas_publish::home::Home;
 
 /// Make a key for a customer, and print its credential once
@@ -24,7 +25,7 @@ use raas_publish::home::Home;
 )]
 pub(super) struct Add {
     #[command(flatten)]
-    target: Target,
+    pub(super) target: Target,
 
     /// Let a new customer see these protected repositories
     ///
@@ -53,7 +54,7 @@ pub(super) struct Add {
 #[command(after_long_help = "Example:\n  raas access rotate bigdatainc bigbank --key ci --overlap 14d")]
 pub(super) struct Rotate {
     #[command(flatten)]
-    target: Target,
+    pub(super) target: Target,
 
     /// Rotate this key [default: the only one]
     #[arg(long, value_name = "NAME")]
@@ -74,7 +75,7 @@ pub(super) struct Rotate {
 #[command(after_long_help = "Example:\n  raas access revoke bigdatainc bigbank --key ci")]
 pub(super) struct Revoke {
     #[command(flatten)]
-    target: Target,
+    pub(super) target: Target,
 
     /// Revoke only this key [default: all]
     #[arg(long, value_name = "NAME")]
@@ -90,7 +91,7 @@ pub(super) struct Revoke {
 #[command(after_long_help = "Example:\n  raas access extend bigdatainc bigbank --expires 2028-12-31")]
 pub(super) struct Extend {
     #[command(flatten)]
-    target: Target,
+    pub(super) target: Target,
 
     /// Extend this key [default: the only one]
     #[arg(long, value_name = "NAME")]
@@ -110,8 +111,7 @@ impl Add {
         let Self { target, repositories, key, expires, credential } = self;
         let key = key.unwrap_or_else(default_key);
         let now = SystemTime::now();
-        let expires = expires.and_then(|expires| expires.end(now));
-        check_end(expires, now)?;
+        let expires = expires.unwrap_or(Expiry::Never).future_end(now)?;
         let vendor = home.existing(&target.vendor)?;
         exposure::check_new(&vendor, &config.vendor(&target.vendor), &exposure::CUSTOMERS)?;
         let hosts = credential.hosts(config, &target.vendor)?;
@@ -126,7 +126,7 @@ impl Add {
             expires,
             hosts: &hosts,
         };
-        let report = target.change(home, config, true).run(
+        let report = target.change(home, config).run(
             |before| {
                 let mut customer = match before {
                     None if repositories.is_empty() => return Err(no_repositories(&target)),
@@ -154,10 +154,10 @@ impl Add {
                 customer.keys.insert(key.clone(), CustomerKey::new(hash, Utc::of(now), expires));
                 Ok((customer, format!("Add key {key} of customer {name}")))
             },
-            || printed.print(credential.format),
+            || printed.print(credential.format()),
         )?;
         note_unmatched(&vendor, &repositories);
-        output::error(&format!("{}: published as commit {}", report.what, &report.commit[..12]));
+        output::note(&format!("{}: published as commit {}", report.what, &report.published.commit[..12]));
         Ok(())
     }
 }
@@ -171,7 +171,7 @@ impl Rotate {
         let hash = SecretHash::of(secret.expose());
         let name = &target.customer;
         let rotated = std::cell::Cell::new(None);
-        let change = target.change(home, config, true);
+        let change = target.change(home, config);
         let report = change.run(
             |before| {
                 let mut customer = change.known(before)?;
@@ -188,10 +188,10 @@ impl Rotate {
                 let Some((key, expires)) = rotated.take() else { return };
                 let (vendor, customer) = (&target.vendor, name);
                 Credential { vendor, customer, key: &key, secret: &secret, expires, hosts: &hosts }
-                    .print(credential.format);
+                    .print(credential.format());
             },
         )?;
-        output::error(&format!("{}: published as commit {}", report.what, &report.commit[..12]));
+        output::note(&format!("{}: published as commit {}", report.what, &report.published.commit[..12]));
         Ok(())
     }
 }
@@ -200,8 +200,11 @@ impl Revoke {
     pub(super) fn run(self, home: &Home, config: &Config) -> Result<(), Failure> {
         let Self { target, key, json } = self;
         let now = Utc::of(SystemTime::now());
-        let change = target.change(home, config, json);
-        let report = change.run(
+        let change = target.change(home, config);
+        // If one key is revoked, the others stay valid, and a damaged file may have ended some of them.
+        let damaged = if key.is_none() { Damaged::TakeLastReadable } else { Damaged::Refuse };
+        let report = change.run_with(
+            damaged,
             |before| {
                 let mut customer = change.known(before)?;
                 let key = key.as_ref().map(|key| change.key(&customer, Some(key))).transpose()?;
@@ -224,9 +227,8 @@ impl Extend {
     pub(super) fn run(self, home: &Home, config: &Config) -> Result<(), Failure> {
         let Self { target, key, expires, json } = self;
         let now = SystemTime::now();
-        let end = expires.end(now);
-        check_end(end, now)?;
-        let change = target.change(home, config, json);
+        let end = expires.future_end(now)?;
+        let change = target.change(home, config);
         let report = change.run(
             |before| {
                 let mut customer = change.known(before)?;
@@ -238,7 +240,7 @@ impl Extend {
                         .hint("run `raas access add` to make a new key; nothing was published"));
                 }
                 found.expires = end;
-                let until = end.map_or("without an end".to_owned(), |end| format!("until {end}"));
+                let until = end.map_or("without an end".to_owned(), |end| format!("until {}", ShownEnd(end)));
                 let what = format!("Extend key {key} of customer {} {until}", target.customer);
                 Ok((customer, what))
             },
@@ -246,15 +248,6 @@ impl Extend {
         )?;
         report.print(json);
         Ok(())
-    }
-}
-
-/// A key that has ended already is a mistake.
-fn check_end(end: Option<Utc>, now: SystemTime) -> Result<(), Failure> {
-    match end {
-        Some(end) if end <= Utc::of(now) => Err(Failure::new(Kind::Usage, format!("{end} is in the past"))
-            .hint("give a later day with `--expires`, or end the key with `raas access revoke`")),
-        _ => Ok(()),
     }
 }
 

@@ -6,14 +6,14 @@ use std::time::SystemTime;
 use clap::Args;
 use raas_types::VendorName;
 use raas_types::access::CustomerName;
+use serde::Serialize;
 
-use crate::access::{AccessListing, ListedCustomer, Period};
+use crate::access::{AccessListing, ListedCustomer, Period, UnreadableCustomer, existing_customer};
 use crate::config::Config;
 use crate::output;
 use crate::pulls::LastUsed;
 use crate::storage::refresh_or_say;
-use raas_base::failure::{Failure, Kind};
-use raas_publish::access;
+use raas_base::failure::Failure;
 use raas_publish::home::Home;
 
 /// List the customers of a vendor: what they may see, until when, and when they were last seen
@@ -22,7 +22,7 @@ use raas_publish::home::Home;
 pub(super) struct List {
     /// List the customers of this vendor
     #[arg(value_name = "ISV")]
-    vendor: VendorName,
+    pub(super) vendor: VendorName,
 
     /// List only valid keys that expire within this time, such as 30d
     #[arg(long, value_name = "PERIOD")]
@@ -42,7 +42,7 @@ pub(super) struct List {
 pub(super) struct Show {
     /// Show a customer of this vendor
     #[arg(value_name = "ISV")]
-    vendor: VendorName,
+    pub(super) vendor: VendorName,
 
     /// Show this customer
     #[arg(value_name = "CUSTOMER")]
@@ -54,6 +54,16 @@ pub(super) struct Show {
     /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
+}
+
+/// What `raas access show` prints.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct CustomerReport<'a> {
+    #[cfg_attr(test, schemars(with = "String"))]
+    vendor: &'a VendorName,
+    #[serde(flatten)]
+    shown: ListedCustomer,
 }
 
 /// Access logs that say when keys were last used.
@@ -74,7 +84,7 @@ impl UsedArguments {
         }
         let found = LastUsed::read(&self.logs, vendor)?;
         if found.lines.access == 0 {
-            output::error("The logs have no line of an access log; `raas serve --log json` writes them");
+            output::note("The logs have no line of an access log; `raas serve --log json` writes them");
         }
         Ok(Some(found))
     }
@@ -85,7 +95,7 @@ impl List {
         let vendor = home.existing(&self.vendor)?;
         refresh_or_say(&vendor, config);
         let now = SystemTime::now();
-        let mut listing = AccessListing::read(&vendor.record(), now)?;
+        let mut listing = AccessListing::read(&self.vendor, &vendor.record(), now)?;
         let used = self.used.read(&self.vendor)?;
         if let Some(used) = &used {
             listing.add_last_used(used);
@@ -97,10 +107,19 @@ impl List {
             output::json(&listing);
             return Ok(());
         }
-        if listing.customers.is_empty() && self.expiring.is_none() {
+        let is_empty = listing.customers.is_empty() && listing.unreadable_customers.is_empty();
+        if is_empty && self.expiring.is_none() {
             output::note(&format!("{} has no customers; `raas access add` makes one", self.vendor));
         }
         listing.customers.iter().for_each(|customer| customer.print(used.is_some()));
+        for UnreadableCustomer { customer, why } in &listing.unreadable_customers {
+            output::line(&format!("{customer}: damaged, and servers refuse all keys: {why}"));
+            output::note(&format!(
+                "hint: run `raas access revoke {0} {customer}` or `raas access remove {0} {customer}`, or correct the file in \
+                 the record with git",
+                self.vendor
+            ));
+        }
         Ok(())
     }
 }
@@ -110,18 +129,14 @@ impl Show {
         let Self { vendor: name, customer, used, json } = self;
         let vendor = home.existing(name)?;
         refresh_or_say(&vendor, config);
-        let record = vendor.record();
-        let found = access::customer(&record, record.head()?.as_ref(), customer)?.ok_or_else(|| {
-            Failure::new(Kind::Usage, format!("{name} has no customer {customer}"))
-                .hint(format!("run `raas access list {name}` to see the customers"))
-        })?;
+        let found = existing_customer(&vendor.record(), name, customer)?;
         let mut shown = ListedCustomer::new(customer.clone(), &found, SystemTime::now());
         let used = used.read(name)?;
         if let Some(used) = &used {
             shown.add_last_used(used);
         }
         if *json {
-            output::json(&shown);
+            output::json(&CustomerReport { vendor: name, shown });
         } else {
             shown.print(used.is_some());
         }

@@ -14,7 +14,7 @@ use raas_publish::home::Home;
 #[command(after_long_help = "Example:\n  raas access grant bigdatainc bigbank 'appliance/*'")]
 pub(super) struct Grant {
     #[command(flatten)]
-    target: Target,
+    pub(super) target: Target,
 
     /// Grant these repositories: names, `NAME/*` for everything below a name, or `*` for all
     #[arg(value_name = "PATTERN", required = true, value_delimiter = ',')]
@@ -32,7 +32,7 @@ pub(super) struct Grant {
 #[command(after_long_help = "Example:\n  raas access deny bigdatainc bigbank tools")]
 pub(super) struct Deny {
     #[command(flatten)]
-    target: Target,
+    pub(super) target: Target,
 
     /// Take these patterns
     #[arg(value_name = "PATTERN", required = true, value_delimiter = ',')]
@@ -46,7 +46,7 @@ pub(super) struct Deny {
 impl Grant {
     pub(super) fn run(self, home: &Home, config: &Config) -> Result<(), Failure> {
         let Self { target, patterns, json } = self;
-        let change = target.change(home, config, json);
+        let change = target.change(home, config);
         let report = change.run(
             |before| {
                 let mut customer = change.known(before)?;
@@ -68,7 +68,7 @@ impl Grant {
 impl Deny {
     pub(super) fn run(self, home: &Home, config: &Config) -> Result<(), Failure> {
         let Self { target, patterns, json } = self;
-        let change = target.change(home, config, json);
+        let change = target.change(home, config);
         let report = change.run(
             |before| {
                 let mut customer = change.known(before)?;

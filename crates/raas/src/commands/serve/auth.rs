@@ -1,14 +1,16 @@
 //! Options of `raas serve` for the access policy of stateless servers.
 
+use std::fs::File;
 use std::path::PathBuf;
 
 use clap::Args;
 use raas_server::{SiteConfig, TokenIssuer, check_client_ca};
 
 use super::per_vendor::{PerVendor, by_vendor, value_of};
+use crate::command_line;
 use raas_base::failure::{Failure, Kind};
 
-/// Each is said of a vendor, as `--metadata` is, and is else as the vendor's section of raas.cfg says.
+/// Each option may name its vendor, as `--metadata` does. Without an option, the vendor's section of raas.cfg decides.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Access to protected repositories, without a home")]
 pub(super) struct AuthArgs {
@@ -140,10 +142,14 @@ impl AuthArgs {
 }
 
 /// Reads the files once, so that the server does not start with a wrong file.
-fn check(site: &SiteConfig) -> Result<(), Failure> {
-    let unusable = |what: &str, error| {
+pub(super) fn check(site: &SiteConfig) -> Result<(), Failure> {
+    let unusable = |what: &str, error: String| {
         Failure::new(Kind::Usage, format!("cannot use {what} of {}", site.vendor)).caused_by(error)
     };
+    if let Some(file) = &site.users {
+        let opened = File::open(file).map_err(|error| format!("{}: {error}", file.display()));
+        opened.map_err(|error| unusable("the file of users", error))?;
+    }
     if let Some(issuer) = &site.issuer {
         issuer.check().map_err(|error| unusable("the keys of the token issuer", error))?;
     }
@@ -163,11 +169,7 @@ fn file(text: &str) -> Result<PerVendor<PathBuf>, String> {
 }
 
 fn yes_or_no(text: &str) -> Result<PerVendor<bool>, String> {
-    PerVendor::parse(text, |answer| match answer {
-        "yes" => Ok(true),
-        "no" => Ok(false),
-        other => Err(format!("`{other}` is neither `yes` nor `no`")),
-    })
+    PerVendor::parse(text, command_line::yes_or_no)
 }
 
 fn text(text: &str) -> Result<PerVendor<String>, String> {
@@ -198,7 +200,7 @@ mod tests {
         let mut sites = ["acme", "other"].map(|vendor| {
             SiteConfig::new(vendor.parse().unwrap(), Metadata::Folder("m".into()), Bucket::Nowhere)
         });
-        sites[1].users = Some("configured".into());
+        sites[1].users = Some("/dev/null".into());
         parsed.auth.apply(&mut sites).map_err(|failure| failure.to_string())?;
         Ok(sites)
     }
@@ -212,7 +214,7 @@ mod tests {
         let of_other = format!("other={}", file.display());
         let [acme, other] = apply(&[
             "--htpasswd",
-            "acme=given",
+            "acme=/dev/zero",
             "--client-ca",
             &of_other,
             "--client-entitlements",
@@ -227,13 +229,13 @@ mod tests {
             &of_other,
         ])
         .unwrap();
-        assert_eq!((acme.users, acme.client_ca, acme.issuer), (Some("given".into()), None, None));
+        assert_eq!((acme.users, acme.client_ca, acme.issuer), (Some("/dev/zero".into()), None, None));
         assert!(other.client_entitlements && !acme.client_entitlements);
         let issuer =
             TokenIssuer::new("https://auth.example.com/token?a=b", "registry", "auth", &file).unwrap();
         assert_eq!(
             (other.users, other.client_ca, other.issuer),
-            (Some("configured".into()), Some(file), Some(issuer))
+            (Some("/dev/null".into()), Some(file), Some(issuer))
         );
     }
 

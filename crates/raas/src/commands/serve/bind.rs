@@ -7,9 +7,28 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use raas_base::failure::{Context as _, Failure, Kind};
 
+use super::systemd;
+
 /// The length of the queue of connections that the server has not accepted yet. The standard library's 128 are too few for
 /// a cluster that begins to pull: a client that finds the queue full tries again only after a second.
 const BACKLOG: u32 = 4096;
+
+/// Listens for clients: on the socket that systemd hands over, or else on an address.
+pub(super) async fn bind_for_clients(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
+    let handed_over = systemd::socket().and_then(|socket| socket.map(from_std).transpose());
+    match handed_over.context(|| "cannot use the socket of systemd".into())? {
+        None => bind(listen).await,
+        Some(listener) => {
+            let address = listener.local_addr().context(|| "cannot use the socket of systemd".into())?;
+            Ok((listener, address))
+        }
+    }
+}
+
+fn from_std(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
 
 /// Listens on an address. Returns the address too, since port 0 stands for any free port.
 pub(super) async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {

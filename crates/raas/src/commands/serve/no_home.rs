@@ -10,6 +10,15 @@ use super::{Server, Threads};
 use crate::config::Config;
 use crate::sites::Buckets;
 
+/// A server without a home has no registration.
+pub(super) enum KeptRegistration {}
+
+impl KeptRegistration {
+    pub(super) fn end(self) {
+        match self {}
+    }
+}
+
 /// What a server of a home would be made of.
 pub(super) struct FromHome<'a> {
     pub(super) home: Option<PathBuf>,

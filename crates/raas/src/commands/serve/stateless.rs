@@ -73,6 +73,13 @@ pub(super) struct StatelessArgs {
     /// rollback by raas is a new publication and needs no option.
     #[arg(long, env = "RAAS_ALLOW_ROLLBACK")]
     pub(super) allow_rollback: bool,
+
+    /// Note in this folder which publications were followed, so that a restart goes back to no earlier one
+    ///
+    /// The default is the `StateDirectory` of a unit of systemd. Without either, a server that has just started follows what
+    /// the bucket has.
+    #[arg(long, value_name = "DIR", env = "RAAS_STATE")]
+    pub(super) state: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -93,8 +100,8 @@ impl StatelessArgs {
         self.from_config || self.crane_config.is_some() || !self.metadata.is_empty()
     }
 
-    /// Whether the cloud is asked for credentials, because the server may sign URLs: the command line or a section that
-    /// counts names a bucket of S3. With `--crane-config` the server never signs URLs with a key of S3.
+    /// Whether the server needs credentials of the cloud, because it may sign URLs: the command line names a bucket of
+    /// S3, or a section that it uses does. With `--crane-config` the server never signs URLs with a key of S3.
     pub(super) fn needs_credentials(&self, config_has_buckets: bool) -> bool {
         if !self.is_requested() {
             return config_has_buckets;
@@ -128,7 +135,7 @@ impl StatelessArgs {
         let objects = by_vendor("--bucket", &self.bucket, &named)?;
         let mut made = Vec::with_capacity(metadata.len());
         for (vendor, location) in metadata {
-            let settings = self.settings(config.vendor(vendor))?;
+            let settings = self.settings(section(config, vendor)?)?;
             made.push(sites::stateless(vendor, location, value_of(&objects, vendor), &settings, buckets)?);
         }
         Ok(made)
@@ -157,9 +164,9 @@ impl StatelessArgs {
                 .hint("set `data_dir` in [general] to the folder of the documents"));
         }
         for note in &conf.notes {
-            tracing::info!(file = %file.display(), note);
+            tracing::info!(file = %file.display(), note, "a note on the configuration of the Crane");
         }
-        Ok(sites::crane(&vendor, &conf, &config.vendor(&vendor)))
+        Ok(sites::crane(&vendor, &conf, &section(config, &vendor)?))
     }
 
     /// The settings of the vendor's section. Options of the command line replace them.
@@ -181,6 +188,14 @@ impl StatelessArgs {
             ));
         }
         Ok(settings)
+    }
+}
+
+/// The settings of a vendor's section.
+fn section(config: &Config, vendor: &VendorName) -> Result<VendorSettings, Failure> {
+    match config.refusal(vendor) {
+        Some(reason) => Err(Failure::new(Kind::Usage, reason)),
+        None => Ok(config.vendor(vendor)),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Options of `raas serve` for how clients reach it: TLS, ACME, trusted proxies, tokens, and how it stops.
 
+use std::fs::{self, File};
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,13 +122,13 @@ impl TlsArgs {
         let file = home.join("_token_key");
         match TokenKey::read_or_create(&file) {
             Ok(key) => Ok(key),
-            // A server starts on a full or read-only disk, and in a folder of another user: the key is a convenience then. A key
-            // that is there and cannot be read is an error.
+            // A server also starts with a full or read-only disk, and with a home of another user: it then signs with a key
+            // of this process. But if the home has a key, and the server cannot read it, that is an error.
             Err(error)
                 if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::ReadOnlyFilesystem)
                     || (error.kind() == ErrorKind::PermissionDenied && !file.exists()) =>
             {
-                output::error(&format!(
+                output::warning(&format!(
                     "Note: the tokens of this server end with it, and other servers do not accept them: cannot keep \
                      their key in {}: {error}",
                     file.display()
@@ -139,6 +141,33 @@ impl TlsArgs {
             )
             .caused_by(error)),
         }
+    }
+
+    /// Checks that every given file is there.
+    ///
+    /// # Errors
+    /// A file or folder cannot be opened.
+    pub(super) fn check_files(&self) -> Result<(), Failure> {
+        let certificates = self.tls_certificate.iter().map(|file| ("--tls-certificate", file));
+        let keys = self.tls_key.iter().map(|file| ("--tls-key", file));
+        let folder = self.tls_folder.iter().map(|folder| ("--tls-folder", folder));
+        let authority = self.acme_ca.iter().map(|file| ("--acme-ca", file));
+        let mut given = certificates.chain(keys).chain(folder).chain(authority);
+        given.try_for_each(|(option, path)| check_opens(option, path))
+    }
+
+    /// A warning if every user of this machine may read the key of the tokens.
+    pub(super) fn warning(&self) -> Option<String> {
+        let file = self.token_key.as_ref()?;
+        // A secret of a cluster is 0444, in a container without other users.
+        let is_open = fs::metadata(file).is_ok_and(|found| found.mode() & 0o204 == 0o204);
+        let file = file.display();
+        is_open.then(|| {
+            format!(
+                "every user of this machine may read {file}, and with that key make tokens for protected repositories; run \
+                 `chmod o-r {file}`, and replace the key if other people use this machine"
+            )
+        })
     }
 
     /// The server's options that these arguments set.
@@ -188,6 +217,13 @@ impl TlsArgs {
     }
 }
 
+/// Refuses a file or folder that cannot be opened, before the server says that it serves.
+fn check_opens(option: &str, path: &Path) -> Result<(), Failure> {
+    File::open(path).map(drop).map_err(|error| {
+        Failure::new(Kind::Usage, format!("{option}: cannot read {}", path.display())).caused_by(error)
+    })
+}
+
 fn read_token_key(file: &Path) -> Result<TokenKey, Failure> {
     TokenKey::read(file).map_err(|error| {
         Failure::new(Kind::Usage, format!("--token-key: cannot use {}", file.display()))
@@ -230,6 +266,17 @@ mod tests {
         let parsed =
             Parsed::try_parse_from([&["serve"], arguments].concat()).map_err(|error| error.to_string())?;
         parsed.tls.options().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_token_key_that_everybody_may_read_is_a_warning() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let key = tempfile::NamedTempFile::new().unwrap();
+        let tls = Parsed::try_parse_from(["serve", "--token-key", key.path().to_str().unwrap()]).unwrap().tls;
+        for (mode, warns) in [(0o600, false), (0o640, false), (0o444, false), (0o644, true)] {
+            fs::set_permissions(key.path(), fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(tls.warning().is_some_and(|text| text.contains("chmod o-r")), warns, "{mode:o}");
+        }
     }
 
     #[test]

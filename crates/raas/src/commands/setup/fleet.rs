@@ -11,12 +11,14 @@ use crate::config::Config;
 use crate::output;
 use crate::platform;
 
-/// The result for scripts.
+/// With --fleet, the servers of all vendors.
 #[derive(Serialize)]
-struct FleetReport<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct FleetReport<'a> {
     platform: &'static str,
     /// The vendors that the fleet serves.
-    vendors: Vec<&'a VendorName>,
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
+    served_vendors: Vec<&'a VendorName>,
     /// Whether anything was made, changed or removed.
     changed: bool,
     /// The names of the servers.
@@ -25,7 +27,7 @@ struct FleetReport<'a> {
 
 pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let chosen = platform::fleet(config, arguments.create)?;
-    output::error(&format!("Setting up the fleet in {}", chosen.place.unwrap_or_default()));
+    output::note(&format!("Setting up the fleet in {}", chosen.place.unwrap_or_default()));
     let vendors: Vec<&VendorName> = config.with_buckets().map(|(vendor, _)| vendor).collect();
     let say = |line: &str| {
         if !arguments.json {
@@ -38,7 +40,7 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Fa
     if arguments.json {
         output::json(&FleetReport {
             platform: chosen.platform.name(),
-            vendors,
+            served_vendors: vendors,
             changed: ensured.changed,
             servers: ensured.servers.into_iter().map(|server| server.name).collect(),
         });

@@ -19,10 +19,20 @@ pub(crate) struct Aws {
     pub(crate) region: Option<String>,
 }
 
+/// The keys that are set together.
+const KEY_PAIR: [&str; 2] = ["aws_access_key_id", "aws_secret_access_key"];
+
 impl Aws {
     pub(in crate::config) fn read(ini: &Ini) -> Result<Self, IniError> {
         let mut aws = Self::default();
         SECTION.read(ini, SECTION.name, Path::new(""), &mut aws)?;
+        for (key, other) in [KEY_PAIR, [KEY_PAIR[1], KEY_PAIR[0]]].map(|[key, other]| (key, other)) {
+            if let (Some(value), None) = (ini.value(SECTION.name, key), ini.value(SECTION.name, other)) {
+                return Err(value.error(format!(
+                    "`{key}` needs `{other}`: set both, or neither to use the environment, ~/.aws or the machine's role"
+                )));
+            }
+        }
         Ok(aws)
     }
 }

@@ -56,6 +56,8 @@ pub(crate) struct Openshift {
     pub(crate) ingress_class: Option<String>,
     /// A gateway, `NAMESPACE/NAME` or `NAME`.
     pub(crate) gateway: Option<String>,
+    /// The namespace of the pods of the ingress controller or gateway.
+    pub(crate) ingress_namespace: Option<String>,
 }
 
 impl Openshift {
@@ -265,5 +267,16 @@ pub(super) static SECTION: Section<Openshift> = Section {
                 Ok(())
             },
         ),
+        Key::<Openshift>::new(
+            "ingress_namespace",
+            "the namespace of the pods of the ingress controller or gateway: no other pods may then connect to the servers; \
+             a Route needs none",
+            "ingress-nginx",
+            |openshift, value, _| {
+                openshift.ingress_namespace = Some(text(value)?);
+                Ok(())
+            },
+        )
+        .default("every pod of the cluster may connect"),
     ],
 };

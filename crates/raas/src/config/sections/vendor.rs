@@ -13,8 +13,9 @@ use crate::config::bucket;
 use crate::config::delivery::Delivery;
 use crate::config::ini::{Ini, IniError, SectionName};
 use crate::config::issuer::IssuerKeys;
-use crate::config::key::COMMON_SECTIONS;
+use crate::config::key::{COMMON_SECTIONS, nearest};
 use crate::config::registry_address::RegistryAddress;
+use crate::config::signed_name::SignedName;
 use crate::config::tag_pattern::TagPattern;
 use crate::sync_rule::SyncRule;
 
@@ -52,6 +53,12 @@ pub(crate) struct VendorSettings {
     pub(crate) registry_hosts: Vec<HostName>,
     /// The tags that must not move once they are published.
     pub(crate) immutable_tags: Vec<TagPattern>,
+    /// The files of the keys of which one must have signed each image. If it is empty, no signature is needed.
+    pub(crate) require_signature: Vec<PathBuf>,
+    /// The names that these signatures may give to an image. If it is empty, all names.
+    pub(crate) signature_identity: Vec<SignedName>,
+    /// Whether each image must pass the checks of `raas certify`.
+    pub(crate) require_certified: bool,
     /// The repositories that are protected from their first publication.
     pub(crate) protected_repositories: Vec<RepositoryPattern>,
     /// The file of users who may read protected repositories, for a server without a home.
@@ -83,27 +90,80 @@ pub(super) struct Draft {
     issuer: IssuerKeys,
 }
 
-impl VendorSettings {
-    /// Reads all sections of vendors. Relative paths start at `folder`.
+/// A vendor's section as it was read.
+#[derive(Debug)]
+pub(in crate::config) struct VendorSection {
+    pub(in crate::config) vendor: VendorName,
+    /// The settings. If the section is refused, the settings that could be read.
+    pub(in crate::config) settings: VendorSettings,
+    /// Why the section cannot be used.
+    pub(in crate::config) refusal: Option<IniError>,
+}
+
+/// The sections of the vendors, in the order of the file.
+#[derive(Debug, Default)]
+pub(in crate::config) struct VendorSections {
+    pub(in crate::config) sections: Vec<VendorSection>,
+    /// The sections whose name is no vendor's, with the reason.
+    pub(in crate::config) unnamed: Vec<(String, IniError)>,
+}
+
+impl VendorSections {
+    /// Reads all sections of vendors. Relative paths start at `folder`. A fault of one vendor refuses that vendor's section
+    /// only.
     ///
     /// # Errors
-    /// A section is not named like a vendor, a key or a value cannot be used, or two vendors have the same host.
-    pub(in crate::config) fn read_all(ini: &Ini, folder: &Path) -> Result<Vec<(VendorName, Self)>, IniError> {
-        let sections = ini.sections().filter(|section| !COMMON_SECTIONS.contains(&section.name));
-        let vendors = sections
-            .map(|section| Ok((vendor_name(&section)?, Self::read(ini, section.name, folder)?)))
-            .collect::<Result<Vec<_>, _>>()?;
-        check_hosts(ini, &vendors)?;
-        Ok(vendors)
+    /// A section that cannot be used is probably a misspelt common section, which concerns all vendors.
+    pub(in crate::config) fn read(ini: &Ini, folder: &Path) -> Result<Self, IniError> {
+        let mut all = Self::default();
+        for section in ini.sections().filter(|section| !COMMON_SECTIONS.contains(&section.name)) {
+            let name = section.name;
+            let fault = match vendor_name(&section) {
+                Ok(vendor) => {
+                    let (settings, read) = VendorSettings::read(ini, name, folder);
+                    let faults = ini.fault(name).cloned().into_iter().chain(read.err());
+                    let refusal = faults.min_by_key(|fault| fault.line);
+                    all.sections.push(VendorSection { vendor, settings, refusal: refusal.clone() });
+                    refusal
+                }
+                Err(error) => {
+                    all.unnamed.push((name.to_owned(), error.clone()));
+                    Some(error)
+                }
+            };
+            if let Some(fault) = fault
+                && nearest(&name.to_ascii_lowercase(), &COMMON_SECTIONS).is_some()
+            {
+                return Err(fault);
+            }
+        }
+        check_hosts(ini, &mut all.sections);
+        Ok(all)
     }
 
-    fn read(ini: &Ini, section: &str, folder: &Path) -> Result<Self, IniError> {
+    /// The sections, if all of them can be used.
+    #[cfg(test)]
+    pub(in crate::config) fn all_right(self) -> Result<Self, IniError> {
+        let refused = self.sections.iter().filter_map(|section| section.refusal.as_ref());
+        let first = refused.chain(self.unnamed.iter().map(|(_, error)| error)).min_by_key(|error| error.line);
+        match first {
+            Some(error) => Err(error.clone()),
+            None => Ok(self),
+        }
+    }
+}
+
+impl VendorSettings {
+    /// The settings that can be read, and the first fault.
+    fn read(ini: &Ini, section: &str, folder: &Path) -> (Self, Result<(), IniError>) {
         let mut draft = Draft::default();
-        SECTION.read(ini, section, folder, &mut draft)?;
-        let Draft { settings, issuer } = draft;
-        let settings = Self { token_issuer: issuer.issuer(folder)?, ..settings };
-        settings.check(ini, section)?;
-        Ok(settings)
+        let read = SECTION.read(ini, section, folder, &mut draft);
+        let Draft { mut settings, issuer } = draft;
+        let whole = read
+            .and_then(|()| issuer.issuer(folder))
+            .map(|issuer| settings.token_issuer = issuer)
+            .and_then(|()| settings.check(ini, section));
+        (settings, whole)
     }
 
     fn set_registry_addresses(&mut self, addresses: Vec<RegistryAddress>) {
@@ -133,6 +193,12 @@ impl VendorSettings {
                 "`client_entitlements = yes` needs `client_ca`, the authorities of the certificates";
             return Err(value.error(message.into()));
         }
+        if let Some(value) = ini.value(section, "signature_identity")
+            && self.require_signature.is_empty()
+        {
+            let message = "`signature_identity` needs `require_signature`, the keys of the signatures";
+            return Err(value.error(message.into()));
+        }
         if let Some(value) = ini.value(section, "access")
             && self.access == BucketAccess::Cdn
             && self.cdn_url.is_none()
@@ -154,17 +220,27 @@ fn vendor_name(section: &SectionName<'_>) -> Result<VendorName, IniError> {
     })
 }
 
-/// Checks that no host belongs to two vendors: a server selects the vendor by it.
-fn check_hosts(ini: &Ini, vendors: &[(VendorName, VendorSettings)]) -> Result<(), IniError> {
-    let mut owners: BTreeMap<&HostName, &VendorName> = BTreeMap::new();
-    for (vendor, settings) in vendors {
+/// Refuses all sections with the same host: a server selects the vendor by the host, and which of them is right cannot be
+/// known. A section with another fault keeps its hosts too.
+fn check_hosts(ini: &Ini, sections: &mut [VendorSection]) {
+    let mut owners: BTreeMap<HostName, usize> = BTreeMap::new();
+    for n in 0..sections.len() {
+        let (earlier, rest) = sections.split_at_mut(n);
+        let VendorSection { vendor, settings, refusal } = &mut rest[0];
         for host in &settings.registry_hosts {
-            if let Some(owner) = owners.insert(host, vendor) {
-                let line = ini.value(vendor.as_str(), "registry_host").map_or(0, |value| value.line());
-                let message = format!("{host} is the `registry_host` of [{owner}] already");
-                return Err(IniError { line, message });
-            }
+            let Some(owner) = owners.get(host).map(|at| &mut earlier[*at]) else {
+                owners.insert(host.clone(), n);
+                continue;
+            };
+            let line = ini.value(vendor.as_str(), "registry_host").map_or(0, |value| value.line());
+            let message = format!(
+                "{host} is the `registry_host` of [{}] already, and a server selects the vendor by the host name without the \
+                 port: give each vendor a name of its own",
+                owner.vendor
+            );
+            let error = IniError { line, message };
+            owner.refusal.get_or_insert_with(|| error.clone());
+            refusal.get_or_insert(error);
         }
     }
-    Ok(())
 }

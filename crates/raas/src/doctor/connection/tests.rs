@@ -11,10 +11,9 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection};
 
 use super::*;
-use crate::status::Outcome;
 
-/// The check of a server with a certificate for `localhost` that expires in the given year.
-fn check_server(name: &str, ends: i32, trusted: bool) -> Check {
+/// A server with a certificate for `localhost` that expires in the given year. It takes this number of connections.
+fn server(ends: i32, connections: usize) -> (SocketAddr, CertificateDer<'static>, thread::JoinHandle<()>) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     params.not_after = date_time_ymd(ends, 1, 1);
@@ -26,12 +25,21 @@ fn check_server(name: &str, ends: i32, trusted: bool) -> Check {
     let config = builder.with_single_cert(vec![root.clone()], key).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
+    let config = Arc::new(config);
     let server = thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut connection = ServerConnection::new(Arc::new(config)).unwrap();
-        while connection.is_handshaking() && connection.complete_io(&mut stream).is_ok() {}
-        drop(connection.complete_io(&mut stream));
+        for _ in 0..connections {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut connection = ServerConnection::new(config.clone()).unwrap();
+            while connection.is_handshaking() && connection.complete_io(&mut stream).is_ok() {}
+            drop(connection.complete_io(&mut stream));
+        }
     });
+    (address, root, server)
+}
+
+/// The check of a server with a certificate for `localhost` that expires in the given year.
+fn check_server(name: &str, ends: i32, trusted: bool) -> Check {
+    let (address, root, server) = server(ends, 1);
     let roots = if trusted { vec![root] } else { Vec::new() };
     let shown = handshake(name, TcpStream::connect(address).unwrap(), &roots);
     server.join().unwrap();
@@ -72,6 +80,35 @@ fn a_certificate_that_expires_soon_is_a_warning() {
     let check = check_certificate("x", Ok(vec![made.der().clone()]), "2030-01-01".parse().unwrap());
     assert_eq!(check.outcome, Outcome::Warning);
     assert!(check.found.contains("expires in 10 days, at 2030-01-11"), "{check:?}");
+}
+
+/// docker tries TLS first with its own machine too, and accepts any certificate there.
+#[test]
+fn a_server_on_this_machine_may_speak_tls() {
+    // The attempt with TLS, and the check of the connection.
+    let (address, _, server) = server(4000, 2);
+    let mut checks = Vec::new();
+    assert_eq!(
+        check(&address.to_string(), false, &mut checks),
+        Some(Transport::AnyCertificate),
+        "{checks:?}"
+    );
+    server.join().unwrap();
+    let tls = checks.iter().find(|check| check.name == "tls").unwrap();
+    assert_eq!(tls.outcome, Outcome::Warning, "{tls:?}");
+    assert!(tls.found.contains("docker accepts any certificate"), "{tls:?}");
+    // docker reads the folder of the host with its port.
+    assert!(tls.fix.as_ref().unwrap().contains(&format!("certs.d/{address}/ca.crt")), "{tls:?}");
+    let plain = raas_testkit::http::Server::scripted(|_| raas_testkit::http::Reply::new(200, "{}"));
+    assert_eq!(check(&plain.address().to_string(), false, &mut checks), Some(Transport::Plain));
+    assert!(!speaks_tls(&plain.address().to_string()));
+}
+
+#[test]
+fn a_port_with_tls_is_recognised() {
+    let (address, _, server) = server(4000, 1);
+    assert!(speaks_tls(&address.to_string()));
+    server.join().unwrap();
 }
 
 #[test]

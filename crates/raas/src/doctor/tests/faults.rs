@@ -43,7 +43,7 @@ fn each_fault_is_reported_with_its_fix() {
     }
 }
 
-fn cases() -> [Case; 29] {
+fn cases() -> [Case; 32] {
     [
         Case {
             name: "the ping answers 404",
@@ -107,6 +107,42 @@ fn cases() -> [Case; 29] {
             outcome: Failed,
             found: "answers 404",
             fix: "check the name app",
+            ..Case::DEFAULT
+        },
+        Case {
+            name: "the registry says that the tag is unknown",
+            registry: |r, a| {
+                let body = r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no such tag"}]}"#;
+                by_tag(r, a, |_| Reply::new(404, body))
+            },
+            check: "manifest",
+            outcome: Failed,
+            found: "answers 404: it says MANIFEST_UNKNOWN, no such tag",
+            fix: "skopeo list-tags",
+            ..Case::DEFAULT
+        },
+        Case {
+            name: "the registry hides the repository from a client without a login",
+            registry: |r, a| {
+                let body = r#"{"errors":[{"code":"NAME_UNKNOWN","message":"not known"}]}"#;
+                by_tag(r, a, |_| Reply::new(404, body))
+            },
+            check: "manifest",
+            outcome: Failed,
+            found: "it says NAME_UNKNOWN, not known",
+            fix: "log in with `docker login",
+            ..Case::DEFAULT
+        },
+        Case {
+            name: "the registry is not ready",
+            registry: |r, a| {
+                let body = r#"{"errors":[{"code":"UNAVAILABLE","message":"not loaded yet"}]}"#;
+                if r.target == "/v2/" { Reply::new(503, body) } else { a }
+            },
+            check: "ping",
+            outcome: Failed,
+            found: "answers 503: it says UNAVAILABLE, not loaded yet",
+            fix: "",
             ..Case::DEFAULT
         },
         Case {
@@ -233,7 +269,7 @@ fn cases() -> [Case; 29] {
             check: "layer",
             outcome: Failed,
             found: "HEAD says 1 bytes, the manifest 5000",
-            fix: "publish",
+            fix: "raas setup ISV --repair",
             ..Case::DEFAULT
         },
         Case {
@@ -318,7 +354,7 @@ fn cases() -> [Case; 29] {
             check: "layer",
             outcome: Failed,
             found: "answers 404",
-            fix: "publish the image again",
+            fix: "raas setup ISV --repair",
             ..Case::DEFAULT
         },
         Case {
@@ -338,7 +374,7 @@ fn cases() -> [Case; 29] {
             check: "layer",
             outcome: Failed,
             found: "has 4999 bytes, the manifest says 5000",
-            fix: "publish",
+            fix: "raas setup ISV --repair",
             ..Case::DEFAULT
         },
     ]

@@ -10,7 +10,7 @@ use raas_types::Utc;
 use serde::{Deserialize, Serialize};
 
 use super::CYCLE;
-use raas_base::failure::{Context as _, Failure};
+use raas_base::failure::{Context as _, Failure, Kind};
 use raas_base::files;
 use raas_publish::home::Vendor;
 
@@ -32,11 +32,18 @@ pub(crate) struct ScrubProgress {
 }
 
 impl ScrubProgress {
-    /// Reads the file of a vendor. `None` without a file, and for a damaged one: the scrub then begins again.
+    /// Reads the file of a vendor. `None` without a file.
+    ///
+    /// # Errors
+    /// The file is damaged. It may have named damaged objects.
     pub(super) fn load(vendor: &Vendor) -> Result<Option<Self>, Failure> {
         let path = path(vendor);
         match fs::read(&path) {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+                Failure::new(Kind::Environment, format!("{} is damaged", path.display()))
+                    .caused_by(error)
+                    .hint("remove that file: the next scrub then reads all objects again")
+            }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).context(|| format!("cannot read {}", path.display())),
         }

@@ -5,8 +5,8 @@ use crate::config::bucket;
 use crate::config::delivery::KeySource;
 use crate::config::key::{Key, Section, SectionText};
 use crate::config::values::{
-    allowed_hosts, bucket_access, checksum_policy, registry_addresses, repository_patterns, seconds,
-    seconds_or_none, secret, tag_patterns, text, token_algorithm, url, yes_or_no,
+    allowed_hosts, bucket_access, checksum_policy, key_files, registry_addresses, repository_patterns,
+    seconds, seconds_or_none, secret, signed_names, tag_patterns, text, token_algorithm, url, yes_or_no,
 };
 use crate::sync_rule::SyncRule;
 
@@ -215,7 +215,8 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
             "registry_host",
             "the hosts that people pull from, each with its port if it is not 443; a server of many vendors selects \
              the vendor by the host, `raas push` prints the first host, and `raas status` asks all; no two vendors may \
-             have the same host, and the bucket or CDN that clients are redirected to must not be below any of them",
+             have the same host, not even with different ports; names below `localhost` are refused, since each vendor has \
+             its own there already; the bucket or CDN that clients are redirected to must not be below any of them",
             "registry.bigdatainc.example, images.bigdatainc.example",
             |draft, value, _| {
                 draft.settings.set_registry_addresses(registry_addresses(value)?);
@@ -225,14 +226,45 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
         .default("`ISV.localhost`"),
         Key::<Draft>::new(
             "immutable_tags",
-            "the tags that must not move once they are published, with `*` for any characters: raas rejects a push \
-             that would move such a tag, unless it has `--force-tag`",
+            "the tags that must neither move nor go once they are published, with `*` for any characters: raas \
+             rejects a command that would move or remove such a tag, unless it has `--force-tag`",
             "v*, *.*.*",
             |draft, value, _| {
                 draft.settings.immutable_tags = tag_patterns(value)?;
                 Ok(())
             },
         ),
+        Key::<Draft>::new(
+            "require_signature",
+            "the PEM files of the public keys, ECDSA of P-256 as cosign makes them, of which one must have signed each image: \
+             raas rejects a push or a sync of an image without such a signature",
+            "/etc/raas/bigdatainc.pub",
+            |draft, value, folder| {
+                draft.settings.require_signature = key_files(value, folder)?;
+                Ok(())
+            },
+        ),
+        Key::<Draft>::new(
+            "signature_identity",
+            "the names that a signature for `require_signature` may give to the image, `HOST/NAME` or `HOST/NAME/*`, \
+             without tags",
+            "quay.io/bigdatainc/*",
+            |draft, value, _| {
+                draft.settings.signature_identity = signed_names(value)?;
+                Ok(())
+            },
+        )
+        .default("every name"),
+        Key::<Draft>::new(
+            "require_certified",
+            "whether raas rejects a push or a sync of an image that does not pass the checks of `raas certify`: yes or no",
+            "yes",
+            |draft, value, _| {
+                draft.settings.require_certified = yes_or_no(value)?;
+                Ok(())
+            },
+        )
+        .default("no"),
         Key::<Draft>::new(
             "protected_repositories",
             "the repositories that a push protects from their first publication: names, `NAME/*` for \

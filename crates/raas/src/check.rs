@@ -1,13 +1,14 @@
 //! One check of `raas status` or `raas doctor`, and its outcome.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use raas_base::failure::Failure;
 
 /// The result of one check.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Check {
     /// The subject of the check, in one word.
     pub(crate) name: &'static str,
@@ -15,13 +16,12 @@ pub(crate) struct Check {
     /// What was found, in one sentence.
     pub(crate) found: String,
     /// The items that `found` sums up, if there are several.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) details: Vec<String>,
-    /// What the user can do about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// What the user can do about it. `null` if there is nothing to do.
     pub(crate) fix: Option<String>,
-    /// How long the check took. Checks of one step have the time of the step.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// How long the check took. Checks of one step have the time of the step. `null` if it was not measured.
+    #[serde(rename = "seconds", serialize_with = "seconds")]
+    #[cfg_attr(test, schemars(with = "Option<f64>"))]
     pub(crate) milliseconds: Option<u64>,
 }
 
@@ -36,8 +36,13 @@ pub(crate) fn timed(make: impl FnOnce() -> Vec<Check>) -> Vec<Check> {
     checks
 }
 
+fn seconds<S: Serializer>(milliseconds: &Option<u64>, to: S) -> Result<S::Ok, S::Error> {
+    milliseconds.map(|time| Duration::from_millis(time).as_secs_f64()).serialize(to)
+}
+
 /// The outcome of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Outcome {
     /// The check holds.

@@ -1,0 +1,59 @@
+//! The outcome of checking a signature.
+
+use raas_types::Digest;
+
+use crate::PublicKey;
+
+/// A valid signature of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// The key that made it.
+    pub key: PublicKey,
+    /// The name of the image that was signed, such as `registry.example.com/app`. `None` if the format has none.
+    pub reference: Option<String>,
+}
+
+/// Why a signature does not count.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// The signature is not Base64, or is too long for one.
+    #[error("its signature is not Base64 of at most {MAX_SIGNATURE} characters")]
+    Encoding,
+    /// The descriptor has no annotation with the signature.
+    #[error("it has no annotation `{0}`")]
+    Annotation(&'static str),
+    /// None of the trusted keys made the signature, or the document was changed afterwards.
+    #[error("none of the trusted keys made it, or its content was changed")]
+    Key,
+    /// The signed document is not what it should be.
+    #[error("its signed document cannot be read: {0}")]
+    Document(String),
+    /// The signed document is something else, such as an attestation.
+    #[error("it is no signature of an image, but `{0}`")]
+    Kind(String),
+    /// The document is about another manifest.
+    #[error("it signs another manifest, {0}")]
+    Digest(String),
+}
+
+/// The longest signature in Base64. A signature of P-256 has 96 characters.
+pub(crate) const MAX_SIGNATURE: usize = 1024;
+
+/// The key that made the signature.
+pub(crate) fn signer<'a>(
+    keys: &'a [PublicKey],
+    message: &[u8],
+    signature: &[u8],
+) -> Result<&'a PublicKey, Invalid> {
+    keys.iter().find(|key| key.verifies(message, signature)).ok_or(Invalid::Key)
+}
+
+/// Compares the digest in a document with that of the image.
+pub(crate) fn same_digest(found: &str, image: &Digest) -> Result<(), Invalid> {
+    if found == image.to_string() { Ok(()) } else { Err(Invalid::Digest(legible(found))) }
+}
+
+/// Text of a document, shortened for a message.
+pub(crate) fn legible(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(200).collect()
+}

@@ -1,0 +1,147 @@
+//! `raas trust`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use raas_base::failure::{Failure, Kind};
+use raas_types::VendorName;
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::customer_policy::{CustomerPolicy, PolicyFormat};
+use crate::mirror_config::Mirror;
+use crate::output;
+use crate::signature_policy::{SignaturePolicy, public_keys};
+
+/// Print what customers need to pull signed images only
+///
+/// The documents say: an image of this vendor must have a signature by the vendor's key. The keys are those of
+/// `require_signature`, unless --key names others. The names are those of `registry_host`.
+///
+/// Without --format, raas prints all documents, each with the place that it goes to.
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "Example:\n  raas trust bigdatainc --format podman > policy.json\n  raas trust bigdatainc --key cosign.pub"
+)]
+pub(crate) struct Arguments {
+    /// Print the documents of this vendor
+    #[arg(value_name = "ISV")]
+    pub(crate) vendor: VendorName,
+
+    /// Trust the public keys in this PEM file [default: the keys of `require_signature`]
+    #[arg(long = "key", value_name = "FILE")]
+    keys: Vec<PathBuf>,
+
+    /// Look for signatures in this registry too: clients pull from it as a mirror
+    ///
+    /// The option adds the mirror to the document for registries.d. It is the mirror of `raas mirror-config --to`.
+    #[arg(long = "mirror", value_name = "HOST[:PORT][/PATH]")]
+    mirrors: Vec<Mirror>,
+
+    /// Print only the document of this format
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    format: Option<PolicyFormat>,
+
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// What customers need.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct TrustReport {
+    #[cfg_attr(test, schemars(with = "String"))]
+    vendor: VendorName,
+    registry_hosts: Vec<String>,
+    /// The SHA-256 of each key in DER.
+    trusted_keys: Vec<String>,
+    policies: Vec<PolicyReport>,
+}
+
+/// A document for customers.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct PolicyReport {
+    policy_format: &'static str,
+    /// The path of the file, or the command that takes the document.
+    place: String,
+    text: String,
+}
+
+pub(crate) fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let policy = policy(config, arguments)?;
+    let formats = match arguments.format {
+        Some(format) => vec![format],
+        None => PolicyFormat::ALL.to_vec(),
+    };
+    if policy.keys.len() > 1 && formats.contains(&PolicyFormat::Openshift) {
+        let message = "a ClusterImagePolicy of OpenShift has one key; the document has the first";
+        if arguments.format.is_some() {
+            return Err(Failure::new(
+                Kind::Usage,
+                format!("{} keys are trusted: {message}", policy.keys.len()),
+            )
+            .hint("name the key with --key FILE"));
+        }
+        output::note(&format!("Note: {message}"));
+    }
+    let documents = formats.into_iter().map(|format| (format, policy.document(format)));
+    if arguments.json {
+        let report = |(format, document): (PolicyFormat, crate::customer_policy::Document)| PolicyReport {
+            policy_format: format.name(),
+            place: document.place,
+            text: document.text,
+        };
+        output::json(&TrustReport {
+            vendor: policy.vendor.clone(),
+            registry_hosts: policy.hosts.clone(),
+            trusted_keys: policy.keys.iter().map(|key| key.fingerprint().to_string()).collect(),
+            policies: documents.map(report).collect(),
+        });
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (format, document) in documents {
+        if arguments.format.is_none() {
+            output::line(&format!("# {}: {}", format.name(), document.place));
+        }
+        match (document.note, arguments.format) {
+            (Some(note), None) => output::line(&format!("# {note}")),
+            (Some(note), Some(_)) => output::note(&format!("Note: {note}")),
+            (None, _) => {}
+        }
+        output::line(document.text.trim_end());
+        if arguments.format.is_none() {
+            output::line("");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn policy(config: &Config, arguments: &Arguments) -> Result<CustomerPolicy, Failure> {
+    let vendor = &arguments.vendor;
+    let settings = config.vendor(vendor);
+    if settings.registry_addresses.is_empty() {
+        let message = format!("{vendor} has no `registry_host`, so customers have no name to trust");
+        return Err(Failure::new(Kind::Usage, message).hint(format!("set `registry_host` in [{vendor}]")));
+    }
+    let mut keys = Vec::new();
+    for file in &arguments.keys {
+        keys.extend(public_keys(file, "--key")?);
+    }
+    // The signatures that `--key` is for may give other names than those of `require_signature`.
+    let names = if arguments.keys.is_empty() { settings.signature_identity.clone() } else { Vec::new() };
+    if keys.is_empty() {
+        let Some(policy) = SignaturePolicy::load(vendor, &settings)? else {
+            let message = format!("no key of {vendor} is known");
+            return Err(Failure::new(Kind::Usage, message)
+                .hint("name the public key with --key FILE")
+                .hint(format!("or set `require_signature` in [{vendor}]")));
+        };
+        keys = policy.keys;
+    }
+    let hosts = settings.registry_addresses.iter().map(ToString::to_string).collect();
+    let mirrors = arguments.mirrors.iter().map(Mirror::shown).collect();
+    Ok(CustomerPolicy { vendor: vendor.clone(), hosts, keys, names, mirrors })
+}

@@ -1,0 +1,43 @@
+//! Documents of podman, CRI-O, skopeo and buildah.
+//!
+//! Source: containers-policy.json(5), containers-registries.d(5).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+use super::{CustomerPolicy, Identity};
+
+/// `policy.json`. It rejects everything but the vendor's signed images. A customer with other registries adds their rules.
+pub(super) fn policy(policy: &CustomerPolicy) -> String {
+    let keys: Vec<String> = policy.keys.iter().map(|key| STANDARD.encode(key.to_pem())).collect();
+    let rule = |host: &String| {
+        let identity = match policy.identity() {
+            // A signature of cosign has no tag, so the repository alone can be compared.
+            Identity::Pulled => json!({"type": "matchRepository"}),
+            Identity::Below(prefix) => {
+                json!({"type": "remapIdentity", "prefix": host, "signedPrefix": prefix})
+            }
+        };
+        let mut rule = json!({"type": "sigstoreSigned", "signedIdentity": identity});
+        match keys.as_slice() {
+            [one] => rule["keyData"] = one.as_str().into(),
+            // podman 5.3 and later.
+            several => rule["keyDatas"] = json!(several),
+        }
+        (host.clone(), json!([rule]))
+    };
+    let hosts: Map<String, Value> = policy.hosts.iter().map(rule).collect();
+    let policy = json!({"default": [{"type": "reject"}], "transports": {"docker": hosts}});
+    serde_json::to_string_pretty(&policy).expect("all keys are strings") + "\n"
+}
+
+/// A file for `registries.d`. Without it, podman looks for no signatures of cosign.
+pub(super) fn registries_d(policy: &CustomerPolicy) -> String {
+    let mut text = "docker:\n".to_owned();
+    // A client that pulls from a mirror looks for the signatures there, and nowhere else.
+    for registry in policy.hosts.iter().chain(&policy.mirrors) {
+        text.push_str(&format!("  \"{registry}\":\n    use-sigstore-attachments: true\n"));
+    }
+    text
+}

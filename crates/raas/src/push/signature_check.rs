@@ -1,0 +1,395 @@
+//! Checks that an image is signed as its vendor demands, before anything of it is stored.
+//!
+//! A valid signature of an index counts for everything that the index lists: its digest decides the digests of all of
+//! them. cosign and policy controllers check the index too. podman checks the manifest of its platform instead, so the
+//! signatures of all manifests that an index lists also count.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
+
+use raas_base::failure::{Context as _, Failure, Kind};
+use raas_base::parallel;
+use raas_image::{Image, ManifestSet};
+use raas_publish::storage::Storage;
+use raas_signatures::signature_manifest::{self, MAX_SIGNATURES, PAYLOAD, SIGNATURE};
+use raas_signatures::{Invalid, bundle, simple_signing};
+use raas_types::{Descriptor, Digest, ManifestBody, ObjectKey, RepositoryName, Tag};
+
+use super::image_failure::OrFail as _;
+use super::published_signatures::PublishedSignatures;
+use super::runnable::{is_image, is_runnable};
+use super::source::Signatures;
+use crate::signature_policy::SignaturePolicy;
+
+/// How many images are checked at once: the payloads of a registry's image are requests.
+const AT_ONCE: usize = 16;
+
+/// How many images an error names, and how many signatures of each.
+const MOST_IMAGES: usize = 5;
+const MOST_REASONS: usize = 5;
+
+/// The type of an artifact with a signature of Notation. Source: Notary Project, signature-specification.md.
+const NOTATION: &str = "application/vnd.cncf.notary.signature";
+
+/// What decides whether an image may be published.
+pub(super) struct SignatureCheck<'a> {
+    pub(super) policy: &'a SignaturePolicy,
+    pub(super) name: &'a RepositoryName,
+    /// The signatures that `--sign` will make. They are for every image of the push.
+    pub(super) coming: Coming,
+    pub(super) published: &'a PublishedSignatures,
+    /// The bucket that has the published signatures.
+    pub(super) storage: &'a dyn Storage,
+    /// The command that pushes the image with a signature.
+    pub(super) to_sign: &'a str,
+}
+
+/// Whether the signatures of `--sign` count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Coming {
+    /// There is no `--sign`.
+    None,
+    /// They count.
+    Counts,
+    /// They do not count.
+    DoesNot { why: String, hint: String },
+}
+
+/// The images with a valid signature.
+#[derive(Debug, Default)]
+pub(super) struct ValidSignatures {
+    /// All of them.
+    pub(super) images: BTreeSet<Digest>,
+    /// Those without a valid signature in the source. The repository publishes the signature already.
+    pub(super) published: BTreeSet<Digest>,
+}
+
+impl SignatureCheck<'_> {
+    /// Checks all images of the source, and returns the manifests that have a valid signature, in the source or published
+    /// beside them. A manifest that the repository publishes already needs none.
+    ///
+    /// # Errors
+    /// A client could run a new manifest that no valid signature covers.
+    pub(super) fn run(&self, image: &Image, atomic: &Signatures) -> Result<ValidSignatures, Failure> {
+        let will_sign = self.coming == Coming::Counts;
+        let set = match image {
+            Image::Manifests(set) => set,
+            _ if will_sign => return Ok(ValidSignatures::default()),
+            Image::Saved(_) | Image::V1(_) => return Err(self.without_manifests()),
+        };
+        let found = find(set, atomic);
+        let outcomes: Outcomes = self.verify_all(set, found)?;
+        let is_valid = |digest: &Digest| outcomes.get(digest).is_some_and(Result::is_ok);
+        let mut valid = ValidSignatures::default();
+        for digest in set.manifests.keys() {
+            if is_valid(digest) {
+                valid.images.insert(*digest);
+            } else if self.has_valid_published(digest)? {
+                valid.images.insert(*digest);
+                valid.published.insert(*digest);
+            }
+        }
+        let covered = with_everything_listed(set, &valid.images);
+        let mut missing = Vec::new();
+        for (digest, item) in &set.manifests {
+            let comes = will_sign && is_image(&item.manifest);
+            let needs_none = covered.contains(digest) || comes || self.published.has(digest);
+            if !needs_none && is_runnable(item, set)? {
+                missing.push(*digest);
+            }
+        }
+        if missing.is_empty() { Ok(valid) } else { Err(self.refusal(set, &missing, &outcomes)) }
+    }
+
+    /// Whether the repository publishes a valid signature of the image.
+    fn has_valid_published(&self, image: &Digest) -> Result<bool, Failure> {
+        for layer in self.published.layers(image).iter().take(MAX_SIGNATURES) {
+            let (PAYLOAD, Some(signature)) = (layer.media_type.as_str(), layer.annotation(SIGNATURE)) else {
+                continue;
+            };
+            let key = ObjectKey::Blob(self.name.clone(), layer.digest);
+            let Some(content) = self.storage.read(&key)? else { continue };
+            let mut payload = Vec::new();
+            content
+                .take(simple_signing::MAX_PAYLOAD + 1)
+                .read_to_end(&mut payload)
+                .context(|| format!("cannot read {key} of {}", self.storage.display_name()))?;
+            if Digest::of(&payload) != layer.digest {
+                continue;
+            }
+            let verified = simple_signing::verify(&payload, signature, image, &self.policy.keys);
+            if verified.is_ok_and(|verified| self.policy.check_name(&verified).is_ok()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn verify_all(
+        &self,
+        set: &ManifestSet,
+        found: BTreeMap<Digest, Vec<Found>>,
+    ) -> Result<Outcomes, Failure> {
+        let outcomes =
+            parallel::each(AT_ONCE, found.into_iter().collect(), |(image, found): (Digest, Vec<Found>)| {
+                let mut reasons = Vec::new();
+                for one in found {
+                    match self.verify(set, &image, &one)? {
+                        Ok(()) => return Ok((image, Ok(()))),
+                        Err(reason) => reasons.push(format!("{}: {reason}", one.what)),
+                    }
+                }
+                Ok((image, Err(reasons)))
+            })?;
+        Ok(outcomes.into_iter().collect())
+    }
+
+    /// Whether a signature counts, or why it does not.
+    fn verify(
+        &self,
+        set: &ManifestSet,
+        image: &Digest,
+        found: &Found,
+    ) -> Result<Result<(), String>, Failure> {
+        let (layer, limit) = match &found.kind {
+            FoundKind::Payload(layer) => (layer, simple_signing::MAX_PAYLOAD),
+            FoundKind::Bundle(layer) => (layer, bundle::MAX_BUNDLE),
+            FoundKind::Unknown(reason) => return Ok(Err(reason.clone())),
+        };
+        let Some(content) = set.blobs.get(&layer.digest).and_then(|blob| blob.content.as_ref()) else {
+            return Ok(Err(format!("the source does not have its content, {}", layer.digest)));
+        };
+        if content.size() > limit {
+            return Ok(Err(format!("it is {} bytes long, and raas reads at most {limit}", content.size())));
+        }
+        let bytes = content.read_all(limit).or_fail()?;
+        // The source is not trusted: the transfer compares the digest too, but only later.
+        if Digest::of(&bytes) != layer.digest {
+            return Ok(Err(format!("its content does not have the digest {}", layer.digest)));
+        }
+        let keys = &self.policy.keys;
+        let verified = match &found.kind {
+            FoundKind::Bundle(_) => bundle::verify(&bytes, image, keys),
+            _ => match layer.annotation(SIGNATURE) {
+                Some(signature) => simple_signing::verify(&bytes, signature, image, keys),
+                None => Err(Invalid::Annotation(SIGNATURE)),
+            },
+        };
+        Ok(match verified {
+            Ok(verified) => self.policy.check_name(&verified),
+            Err(invalid) => Err(invalid.to_string()),
+        })
+    }
+
+    fn without_manifests(&self) -> Failure {
+        let message = format!(
+            "{} cannot have a signature, and `require_signature` of [{}] demands one: the source has no manifest, so raas \
+             makes one, and nobody can have signed it",
+            self.name, self.policy.vendor
+        );
+        let failure = Failure::new(Kind::Refused, message);
+        match &self.coming {
+            Coming::DoesNot { why, hint } => {
+                failure.caused_by(why.clone()).hint(format!("{hint}; nothing was stored"))
+            }
+            _ => failure
+                .hint(format!("{}; nothing was stored", self.to_sign))
+                .hint("or push a signed image from a registry or an OCI image layout"),
+        }
+    }
+
+    fn refusal(&self, set: &ManifestSet, missing: &[Digest], outcomes: &Outcomes) -> Failure {
+        let parents = parents(set);
+        let mut told: Vec<String> = Vec::new();
+        for digest in missing.iter().take(MOST_IMAGES) {
+            told.push(describe(set, digest, &parents, outcomes));
+        }
+        if missing.len() > MOST_IMAGES {
+            told.push(format!("and {} more", missing.len() - MOST_IMAGES));
+        }
+        let what = if missing.len() == 1 { "an image" } else { "images" };
+        let message = format!(
+            "{} has {what} without a valid signature, and `require_signature` of [{}] demands one",
+            self.name, self.policy.vendor
+        );
+        let failure = Failure::new(Kind::Refused, message);
+        match &self.coming {
+            Coming::DoesNot { why, hint } => {
+                failure.caused_by(format!("{why}; {}", told.join("; "))).hint(format!("{hint}; nothing was stored"))
+            }
+            _ => failure
+                .caused_by(told.join("; "))
+                .hint(
+                    "sign it at its source, `cosign sign --recursive --key KEY IMAGE`, and push it again with its \
+                     signatures; nothing was stored",
+                )
+                .hint(format!("or sign it with a key that `require_signature` trusts: {}", self.to_sign)),
+        }
+    }
+}
+
+/// For each manifest with signatures: whether one of them is valid, or why each of them is not.
+type Outcomes = BTreeMap<Digest, Result<(), Vec<String>>>;
+
+/// Something in the source that is a signature, or looks like one.
+struct Found {
+    /// How messages call it.
+    what: String,
+    kind: FoundKind,
+}
+
+enum FoundKind {
+    /// A payload of cosign, with its signature in an annotation.
+    Payload(Descriptor),
+    /// A sigstore bundle.
+    Bundle(Descriptor),
+    /// Something else, and why it does not count.
+    Unknown(String),
+}
+
+/// The signatures of the source by the manifests that they are for.
+fn find(set: &ManifestSet, atomic: &Signatures) -> BTreeMap<Digest, Vec<Found>> {
+    let mut found: BTreeMap<Digest, Vec<Found>> = BTreeMap::new();
+    for image in set.manifests.keys() {
+        let tag = signature_manifest::tag(image);
+        if let Some(digest) = set.tags.get(&tag) {
+            found.entry(*image).or_default().extend(in_manifest(set, digest, tag.as_str()));
+        }
+    }
+    for (digest, item) in &set.manifests {
+        if let Some(subject) = &item.manifest.subject {
+            let shown = format!("referrer {}", digest.short());
+            let all = found.entry(subject.digest).or_default();
+            match item.manifest.artifact_type.as_deref() {
+                Some(NOTATION) => all
+                    .push(Found::unknown(shown, "it is a signature of Notation, which raas does not check")),
+                Some(bundle::MEDIA_TYPE) => all.extend(in_bundles(set, digest, &shown)),
+                // Another attachment may have any layers. Only payloads of signatures are looked at.
+                _ => all.extend(in_manifest(set, digest, &shown).into_iter().filter(Found::is_payload)),
+            }
+        }
+    }
+    for (image, signatures) in atomic {
+        let why = "it is an OpenPGP signature, which raas does not check";
+        let shown = |n: usize| format!("atomic signature {}", n + 1);
+        let all = found.entry(*image).or_default();
+        all.extend((0..signatures.len()).map(|n| Found::unknown(shown(n), why)));
+    }
+    found
+}
+
+/// The payloads in a manifest of cosign's.
+fn in_manifest(set: &ManifestSet, manifest: &Digest, shown: &str) -> Vec<Found> {
+    let mut found = Vec::new();
+    for (n, layer) in layers(set, manifest).iter().enumerate() {
+        let what = format!("signature {} of {shown}", n + 1);
+        if n == MAX_SIGNATURES {
+            found.push(Found::unknown(what, &format!("raas looks at the first {MAX_SIGNATURES} only")));
+            break;
+        }
+        found.push(match layer.media_type.as_str() {
+            PAYLOAD => Found { what, kind: FoundKind::Payload(layer.clone()) },
+            _ => Found::unknown(what, &format!("its media type is not {PAYLOAD}")),
+        });
+    }
+    found
+}
+
+fn in_bundles(set: &ManifestSet, manifest: &Digest, shown: &str) -> Vec<Found> {
+    let layers = layers(set, manifest).iter().filter(|layer| layer.media_type == bundle::MEDIA_TYPE);
+    let found = |(n, layer): (usize, &Descriptor)| Found {
+        what: format!("bundle {} of {shown}", n + 1),
+        kind: FoundKind::Bundle(layer.clone()),
+    };
+    layers.take(MAX_SIGNATURES).enumerate().map(found).collect()
+}
+
+fn layers<'a>(set: &'a ManifestSet, manifest: &Digest) -> &'a [Descriptor] {
+    match set.manifests.get(manifest).map(|item| &item.manifest.body) {
+        Some(ManifestBody::Image { layers, .. }) => layers,
+        _ => &[],
+    }
+}
+
+impl Found {
+    fn unknown(what: String, why: &str) -> Self {
+        Self { what, kind: FoundKind::Unknown(why.to_owned()) }
+    }
+
+    fn is_payload(&self) -> bool {
+        matches!(self.kind, FoundKind::Payload(_))
+    }
+}
+
+/// These manifests, and all that indexes among them list, at any depth.
+fn with_everything_listed(set: &ManifestSet, signed: &BTreeSet<Digest>) -> BTreeSet<Digest> {
+    let mut covered = BTreeSet::new();
+    let mut waiting: Vec<Digest> = signed.iter().copied().collect();
+    while let Some(digest) = waiting.pop() {
+        if covered.insert(digest)
+            && let Some(item) = set.manifests.get(&digest)
+        {
+            waiting.extend(item.manifest.children().iter().map(|child| child.digest));
+        }
+    }
+    covered
+}
+
+/// For each manifest: the indexes that list it.
+fn parents(set: &ManifestSet) -> BTreeMap<Digest, BTreeSet<Digest>> {
+    let mut parents: BTreeMap<Digest, BTreeSet<Digest>> = BTreeMap::new();
+    for (digest, item) in &set.manifests {
+        for child in item.manifest.children() {
+            parents.entry(child.digest).or_default().insert(*digest);
+        }
+    }
+    parents
+}
+
+/// An image without a valid signature in words: its name, and why each of the signatures does not count.
+fn describe(
+    set: &ManifestSet,
+    digest: &Digest,
+    parents: &BTreeMap<Digest, BTreeSet<Digest>>,
+    outcomes: &Outcomes,
+) -> String {
+    // An index that lists the image could have been signed too.
+    let mut related = BTreeSet::from([*digest]);
+    let mut waiting = vec![*digest];
+    while let Some(one) = waiting.pop() {
+        for parent in parents.get(&one).into_iter().flatten() {
+            if related.insert(*parent) {
+                waiting.push(*parent);
+            }
+        }
+    }
+    let tags: Vec<&str> = set
+        .tags
+        .iter()
+        .filter(|(_, tagged)| related.contains(*tagged))
+        .map(|(tag, _): (&Tag, _)| tag.as_str())
+        .take(3)
+        .collect();
+    let platform = set.manifests.get(digest).and_then(|item| item.platform.as_ref());
+    let mut text = digest.to_string();
+    if let Some(platform) = platform {
+        text.push_str(&format!(" for {platform}"));
+    }
+    if !tags.is_empty() {
+        text.push_str(&format!(" ({})", tags.join(", ")));
+    }
+    let reasons = related.iter().filter_map(|one| outcomes.get(one)?.as_ref().err()).flatten();
+    let reasons: Vec<&str> = reasons.map(String::as_str).collect();
+    match reasons.len() {
+        0 => text.push_str(" has no signature"),
+        count => {
+            let more = match count.saturating_sub(MOST_REASONS) {
+                0 => String::new(),
+                more => format!(", and {more} more"),
+            };
+            let shown: Vec<&str> = reasons.into_iter().take(MOST_REASONS).collect();
+            text.push_str(&format!(": {}{more}", shown.join(", ")));
+        }
+    }
+    text
+}
