@@ -13,6 +13,7 @@ mod akamai;
 mod cdn;
 mod cloudfront;
 mod credentials;
+mod recent;
 mod signer;
 
 pub use address::{AddressError, BaseUrl, S3Location};

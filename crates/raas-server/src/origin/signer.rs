@@ -5,6 +5,7 @@
 //! this file.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
@@ -15,6 +16,7 @@ use raas_types::{ObjectKey, Sha256, Utc};
 use super::SIGNED_PATH;
 use super::address::{AddressError, BaseUrl, S3Location};
 use super::credentials::{CredentialError, CredentialSource, Credentials};
+use super::recent::{self, RECENT};
 use crate::http::query::{QUERY_VALUE, encode_into};
 
 type HmacSha256 = Hmac<sha2::Sha256>;
@@ -22,6 +24,8 @@ type HmacSha256 = Hmac<sha2::Sha256>;
 /// Signs the URLs of a bucket's objects.
 #[derive(Debug)]
 pub struct Signer {
+    /// Its number among the signers of this process.
+    number: u64,
     address: BaseUrl,
     region: String,
     credentials: Arc<dyn CredentialSource>,
@@ -66,8 +70,16 @@ impl Signer {
     /// # Errors
     /// The location is invalid.
     pub fn new(location: &S3Location, credentials: Arc<dyn CredentialSource>) -> Result<Self, AddressError> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let address = location.base_url()?;
-        Ok(Self { address, region: location.region.clone(), credentials, day: ArcSwapOption::empty() })
+        Ok(Self {
+            number,
+            address,
+            region: location.region.clone(),
+            credentials,
+            day: ArcSwapOption::empty(),
+        })
     }
 
     /// The URL of the bucket. It opens nothing without a signature.
@@ -88,20 +100,24 @@ impl Signer {
     ) -> Result<String, CredentialError> {
         let credentials = self.credentials.current()?;
         let lifetime = lifetime(size, credentials.expires, now)?;
-        Ok(self.sign(
+        let now = Utc::of(now);
+        let request = recent::Request {
+            signer: self.number,
+            credentials: &credentials,
             method,
-            |url| self.address.write(url, key, SIGNED_PATH),
-            credentials,
-            lifetime,
-            Utc::of(now),
-        ))
+            key,
+            lifetime: lifetime.as_secs(),
+            second: now.unix(),
+        };
+        let resource = |url: &mut String| self.address.write(url, key, SIGNED_PATH);
+        Ok(RECENT.url(request, || self.sign(method, resource, &credentials, lifetime, now)))
     }
 
     fn sign(
         &self,
         method: &Method,
         resource: impl FnOnce(&mut String),
-        credentials: Arc<Credentials>,
+        credentials: &Arc<Credentials>,
         lifetime: Duration,
         now: Utc,
     ) -> String {
@@ -142,14 +158,14 @@ impl Signer {
         url
     }
 
-    fn day(&self, credentials: Arc<Credentials>, now: Utc) -> Arc<Day> {
+    fn day(&self, credentials: &Arc<Credentials>, now: Utc) -> Arc<Day> {
         if let Some(day) = self.day.load_full()
             && day.number == now.day()
-            && Arc::ptr_eq(&day.credentials, &credentials)
+            && Arc::ptr_eq(&day.credentials, credentials)
         {
             return day;
         }
-        let day = Arc::new(Day::new(credentials, &self.region, now));
+        let day = Arc::new(Day::new(Arc::clone(credentials), &self.region, now));
         self.day.store(Some(Arc::clone(&day)));
         day
     }
@@ -252,7 +268,7 @@ mod tests {
                 url.push_str(signer.address.as_str());
                 url.push_str("/test.txt");
             },
-            credentials,
+            &credentials,
             Duration::from_secs(86_400),
             Utc::from_unix(1_369_353_600),
         );
