@@ -13,7 +13,7 @@ use crate::in_flight::InFlight;
 mod file;
 mod proxy;
 
-pub(crate) use file::FileStream;
+pub(crate) use file::{FilePart, FileStream};
 pub(crate) use proxy::ProxyStream;
 
 /// The body of an answer. When it is dropped, the answer is complete or aborted, and the access log gets its line.
@@ -53,6 +53,30 @@ impl Body {
     pub(crate) fn record(&mut self, log_line: Option<Box<AccessLogLine>>, request: InFlight) {
         self.log_line = log_line;
         self.request = Some(request);
+    }
+
+    /// Whether the bytes come piece by piece.
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self.content, Content::File(_) | Content::Proxied(_))
+    }
+
+    /// Takes the file of a body of which nothing was sent, for a sender that reads it itself.
+    pub(crate) fn take_file(&mut self) -> Option<FilePart> {
+        match std::mem::replace(&mut self.content, Content::Empty) {
+            Content::File(stream) => Some(stream.into_part()),
+            other => {
+                self.content = other;
+                None
+            }
+        }
+    }
+
+    /// Counts bytes that were sent of a file that was taken.
+    pub(crate) fn count(&mut self, bytes: u64) {
+        self.sent += bytes;
+        if let Some(request) = &self.request {
+            request.client.progress.moved();
+        }
     }
 
     /// Takes the bytes of a body in memory, and counts them as sent. The body must not be a stream.

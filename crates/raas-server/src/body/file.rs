@@ -19,6 +19,17 @@ pub(crate) struct FileStream {
     state: ReadState,
 }
 
+/// A part of a file that is to be sent.
+pub(crate) struct FilePart {
+    pub(crate) file: Arc<File>,
+    /// For the log.
+    pub(crate) path: String,
+    /// The offset of its first byte.
+    pub(crate) start: u64,
+    /// Its length in bytes.
+    pub(crate) length: u64,
+}
+
 enum ReadState {
     /// No piece was requested yet.
     Fresh,
@@ -35,6 +46,11 @@ impl FileStream {
 
     pub(crate) fn new(file: File, path: String, start: u64, left: u64) -> Self {
         Self { file: Arc::new(file), path, start, left, state: ReadState::Fresh }
+    }
+
+    /// The part of the file. Nothing of it may have been read.
+    pub(super) fn into_part(self) -> FilePart {
+        FilePart { file: self.file, path: self.path, start: self.start, length: self.left }
     }
 
     /// The bytes that are still to come.

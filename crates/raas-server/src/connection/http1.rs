@@ -1,6 +1,7 @@
 //! HTTP/1: the requests of a client, one after the other.
 //!
-//! The [fast path](fast_path) answers nearly all of them. hyper answers the others ([`hyper_path`]), and takes 16 KiB
+//! The [fast path](fast_path) answers nearly all of them. The system sends files to clients without TLS ([`send_file`]).
+//! hyper answers the others ([`hyper_path`]), and takes 16 KiB
 //! of buffers for a connection. So an idle connection is taken back from hyper, without losing a byte: after each
 //! answer, or, for a client that sends several such requests in a row, when it pauses.
 
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use hyper::server::conn::http1;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
+use super::write_timeout::Plain;
 use super::{IDLE_AFTER, MAX_BUFFER, MAX_HEAD, ended};
 use crate::in_flight::ClientConnection;
 use crate::shutdown::ShutdownWatch;
@@ -21,6 +23,9 @@ mod hyper_path;
 mod idle;
 mod interrupts;
 mod request;
+#[cfg(target_os = "linux")]
+mod send_file;
+mod waiting;
 
 use buffered::BufferedStream;
 use hyper_path::Outcome;
@@ -28,7 +33,7 @@ use idle::IdleTimer;
 
 /// Answers a client until it closes the connection, the server stops, or no complete request comes within `patience`.
 pub(super) async fn serve(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    stream: impl AsyncRead + AsyncWrite + Plain + Unpin + Send + 'static,
     client: Arc<ClientConnection>,
     patience: Duration,
     mut shutdown: ShutdownWatch,

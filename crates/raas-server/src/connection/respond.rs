@@ -11,7 +11,7 @@ use hyper::header::{HeaderValue, USER_AGENT};
 use hyper::{Method, Request, StatusCode};
 
 use crate::access_log::AccessLogLine;
-use crate::answer::{Tracked, answer, answer_from_memory};
+use crate::answer::{Pending, Tracked, answer, answer_from_memory};
 use crate::auth::Peer;
 use crate::body::Body;
 use crate::fetched::{CountableRequest, Fetched};
@@ -42,7 +42,7 @@ impl Future for Answering {
     }
 }
 
-/// Answers a request.
+/// Answers a request that hyper has read.
 pub(super) fn respond(client: &Arc<ClientConnection>, request: Request<Incoming>) -> Answering {
     if !request.body().is_end_stream() {
         client.progress.has_body();
@@ -50,16 +50,20 @@ pub(super) fn respond(client: &Arc<ClientConnection>, request: Request<Incoming>
     let (trace, tracked) = RequestTrace::begin(Arc::clone(client), &request, Instant::now());
     match answer_from_memory(&client.state, &request, tracked, client.remote) {
         Ok((response, fetched)) => Answering::Ready(Some(trace.end(request, response, fetched))),
-        Err(pending) => Answering::Pending(Box::pin(async move {
-            let ClientConnection { state, certificates, progress, .. } = &*trace.in_flight.client;
-            let is_forwarded_tls =
-                forwarded::is_tls(&state.trusted_proxies, trace.in_flight.client.remote, request.headers());
-            let certificates = certificates.as_ref();
-            let in_flight = progress.in_flight();
-            let peer = Peer { address: trace.remote.ip(), certificates, is_forwarded_tls, in_flight };
-            let (response, fetched) = answer(pending, state, &request, &peer, tracked).await;
-            trace.end(request, response, fetched)
-        })),
+        Err(pending) => Answering::Pending(Box::pin(trace.wait(pending, request, tracked))),
+    }
+}
+
+/// Answers a request without a body, and waits for what memory does not have.
+pub(super) async fn respond_in_time(
+    client: &Arc<ClientConnection>,
+    request: Request<()>,
+    now: Instant,
+) -> Response {
+    let (trace, tracked) = RequestTrace::begin(Arc::clone(client), &request, now);
+    match answer_from_memory(&client.state, &request, tracked, client.remote) {
+        Ok((response, fetched)) => trace.end(request, response, fetched),
+        Err(pending) => trace.wait(pending, request, tracked).await,
     }
 }
 
@@ -88,6 +92,17 @@ impl RequestTrace {
         let log_line = AccessLogLine::begin(request, remote, started);
         let tracked = if log_line.is_some() { Tracked::All } else { Tracked::Counted };
         (Self { started, in_flight: InFlight::begin(client), remote, log_line }, tracked)
+    }
+
+    /// Waits for what an answer needs besides the memory.
+    async fn wait<B>(self, pending: Pending, request: Request<B>, tracked: Tracked) -> Response {
+        let ClientConnection { state, certificates, progress, remote } = &*self.in_flight.client;
+        let is_forwarded_tls = forwarded::is_tls(&state.trusted_proxies, *remote, request.headers());
+        let certificates = certificates.as_ref();
+        let in_flight = progress.in_flight();
+        let peer = Peer { address: self.remote.ip(), certificates, is_forwarded_tls, in_flight };
+        let (response, fetched) = answer(pending, state, &request, &peer, tracked).await;
+        self.end(request, response, fetched)
     }
 
     /// Reports the answer, and recycles the memory of the request's headers.

@@ -6,10 +6,30 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
+use tokio_rustls::server::TlsStream;
 
 /// How long a client may be silent after the server has ended its side, before the connection is closed.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// A connection that may be a socket whose bytes nobody transforms.
+pub(super) trait Plain {
+    /// The socket, and how long a write may be blocked. None if the bytes are encrypted.
+    fn socket(&self) -> Option<(&TcpStream, Duration)>;
+}
+
+impl Plain for WriteTimeoutStream<TcpStream> {
+    fn socket(&self) -> Option<(&TcpStream, Duration)> {
+        Some((&self.inner, self.patience))
+    }
+}
+
+impl<T> Plain for TlsStream<T> {
+    fn socket(&self) -> Option<(&TcpStream, Duration)> {
+        None
+    }
+}
 
 /// A connection that fails if the client takes no byte for too long while there are bytes for it. A slow client is
 /// served as long as it takes some.

@@ -4,10 +4,13 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
+use super::super::write_timeout::Plain;
 use crate::in_flight::Progress;
 
 /// A connection, the bytes that were read and not parsed yet, and a record of whether writes block.
@@ -30,6 +33,12 @@ impl<S> BufferedStream<S> {
     fn tracked<T>(&self, written: Poll<T>) -> Poll<T> {
         self.progress.blocked(written.is_pending());
         written
+    }
+}
+
+impl<S: Plain> Plain for BufferedStream<S> {
+    fn socket(&self) -> Option<(&TcpStream, Duration)> {
+        self.inner.socket()
     }
 }
 

@@ -16,10 +16,11 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::sleep_until;
 
 use super::super::respond_from_memory;
+use super::super::write_timeout::Plain;
 use super::buffered::BufferedStream;
 use super::idle::IdleTimer;
 use super::interrupts::Interrupts;
-use super::{head, request};
+use super::{head, request, waiting};
 use crate::body::Body;
 use crate::in_flight::ClientConnection;
 use crate::response::Response;
@@ -56,7 +57,7 @@ enum Arrival {
 }
 
 /// Answers requests until one comes that the fast path cannot answer.
-pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
+pub(super) async fn answer<S: AsyncRead + AsyncWrite + Plain + Unpin>(
     stream: &mut BufferedStream<S>,
     client: &Arc<ClientConnection>,
     idle: &mut IdleTimer,
@@ -99,8 +100,21 @@ pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
         };
         let (now, is_last) = (Instant::now(), is_stopping.load(Ordering::Acquire));
         let Some(mut answer) = Answer::to(&read, client, now, is_last) else {
-            // A copy: a client that sends the rest of its head slowly must not keep the thread's buffer alive.
-            stream.put_back(Bytes::copy_from_slice(&read));
+            // A copy: a client that waits, or sends the rest of its head slowly, must not keep the thread's buffer alive.
+            let read = Bytes::copy_from_slice(&read);
+            if stream.socket().is_some()
+                && let Some(request) = request::parse(&read)
+            {
+                drop(read);
+                // Boxed, so that an idle connection takes no memory for it.
+                let answered = Box::pin(waiting::answer(stream, client, request, now, &is_stopping)).await;
+                if answered.is_err() || is_stopping.load(Ordering::Acquire) {
+                    return Exit::Closed;
+                }
+                idle.answered(&client.progress, Instant::now());
+                continue;
+            }
+            stream.put_back(read);
             client.progress.part_of_head();
             return Exit::NotPlain;
         };
@@ -144,7 +158,7 @@ impl Answer {
         let method = request.method().clone();
         let Response { status, headers, mut body } = respond_from_memory(client, request, now)?;
         let (mut begin, mut rest) = (ANSWER.take(), body.take());
-        head::write(&mut begin, &method, status, &headers, rest.len(), is_last, now);
+        head::write(&mut begin, &method, status, &headers, Some(rest.len() as u64), is_last, now);
         if rest.len() <= MAX_COPIED {
             begin.extend_from_slice(&rest);
             rest.clear();

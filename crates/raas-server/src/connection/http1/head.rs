@@ -7,13 +7,14 @@ use hyper::{Method, StatusCode};
 
 use crate::http::headers::Headers;
 
-/// Writes a head with exactly the bytes that hyper would write. `is_last` announces the end of the connection.
+/// Writes a head with exactly the bytes that hyper would write. `length` is the number of bytes that follow the head,
+/// unless the headers have it. `is_last` announces the end of the connection.
 pub(super) fn write(
     out: &mut Vec<u8>,
     method: &Method,
     status: StatusCode,
     headers: &Headers,
-    length: usize,
+    length: Option<u64>,
     is_last: bool,
     now: Instant,
 ) {
@@ -31,7 +32,10 @@ pub(super) fn write(
         }
     }
     // The headers of an answer to HEAD have the length already, and a 304 has none.
-    if method != Method::HEAD && status != StatusCode::NOT_MODIFIED {
+    if let Some(length) = length
+        && method != Method::HEAD
+        && status != StatusCode::NOT_MODIFIED
+    {
         out.extend_from_slice(b"content-length: ");
         out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
         out.extend_from_slice(b"\r\n");
