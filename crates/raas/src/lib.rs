@@ -34,8 +34,6 @@ mod fleet;
 mod follow;
 mod follow_up;
 mod forwarding;
-#[cfg(test)]
-mod generated;
 mod immutable;
 mod log;
 mod mirror_config;

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use raas_testkit::generated;
+
 use super::key::COMMON_SECTIONS;
 use super::sections::{KeyDescription, SectionDescription, describe};
 use super::{Config, Ini, Variables};
-use crate::generated;
 
 /// The longest line of the template.
 const WIDTH: usize = 118;

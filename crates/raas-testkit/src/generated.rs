@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 ///
 /// # Panics
 /// The file differs, and `UPDATE` is not set. The message has the command that writes the file.
-pub(crate) fn check(path: &str, tests: &str, make: impl FnOnce(&str) -> String) {
+pub fn check(path: &str, tests: &str, make: impl FnOnce(&str) -> String) {
     let file = root().join(path);
     let old = fs::read_to_string(&file).unwrap_or_default();
     let new = make(&old);
@@ -21,7 +21,9 @@ pub(crate) fn check(path: &str, tests: &str, make: impl FnOnce(&str) -> String) 
         return;
     }
     let line = 1 + old.lines().zip(new.lines()).take_while(|(old, new)| old == new).count();
-    panic!("{path} is not what the code says, from line {line} on; run: UPDATE=1 cargo test -p raas {tests}");
+    panic!(
+        "{path} is not what the code says, from line {line} on; run: UPDATE=1 cargo test --workspace {tests}"
+    );
 }
 
 fn root() -> PathBuf {
