@@ -33,7 +33,6 @@ mod exposure;
 mod fleet;
 mod follow;
 mod follow_up;
-mod forwarding;
 mod immutable;
 mod log;
 mod mirror_config;
@@ -58,7 +57,6 @@ mod storage;
 mod sync;
 mod sync_rule;
 mod trust;
-mod url;
 mod vendors;
 
 use std::ffi::OsString;

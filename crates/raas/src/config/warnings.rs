@@ -3,11 +3,11 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
+use raas_types::forwarding::is_private_address;
+use raas_types::url::{authority, host_of};
 use raas_types::{BucketAccess, VendorName};
 
 use super::{Config, ConfigSource, VendorSettings};
-use crate::forwarding::is_private_address;
-use crate::url::{authority, host_of};
 
 impl Config {
     /// The warnings about the file and all its sections, a sentence each.

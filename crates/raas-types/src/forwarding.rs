@@ -6,7 +6,7 @@ use std::net::IpAddr;
 /// It does so for the same host at any port, and for hosts below it.
 ///
 /// Source: Go, net/http, `shouldCopyHeaderOnRedirect`.
-pub(crate) fn forwards(from: &str, to: &str) -> bool {
+pub fn forwards(from: &str, to: &str) -> bool {
     let plain = |host: &str| host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     let (from, to) = (plain(from), plain(to));
     let is_address = |host: &str| host.parse::<std::net::Ipv4Addr>().is_ok() || host.contains(':');
@@ -17,7 +17,7 @@ pub(crate) fn forwards(from: &str, to: &str) -> bool {
 ///
 /// go-containerregistry (crane, ko, kaniko, cosign) refuses redirects and token servers at such an address for a registry
 /// with a name, so that a registry cannot make a client ask the hosts of its own network.
-pub(crate) fn is_private_address(host: &str) -> bool {
+pub fn is_private_address(host: &str) -> bool {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     match bare.parse::<IpAddr>().map(|address| address.to_canonical()) {
         Ok(IpAddr::V4(address)) => {
@@ -37,7 +37,7 @@ pub(crate) fn is_private_address(host: &str) -> bool {
 }
 
 /// Whether some clients refuse to go from a registry's host to another host.
-pub(crate) fn is_refused(from: &str, to: &str) -> bool {
+pub fn is_refused(from: &str, to: &str) -> bool {
     let is_literal = |host: &str| host.starts_with('[') || host.parse::<IpAddr>().is_ok();
     !is_literal(from) && is_private_address(to)
 }
