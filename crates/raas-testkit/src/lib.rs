@@ -6,6 +6,7 @@
 pub mod docker_save;
 pub mod files;
 pub mod fixtures;
+pub mod generated;
 pub mod http;
 pub mod kubernetes;
 pub mod layers;

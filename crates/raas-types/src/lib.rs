@@ -2,6 +2,8 @@
 //!
 //! raas parses text from outside (a command line, an archive, a document, a request) once, at its entry; a value of one
 //! of these types is proof that the text was valid. This crate does no input or output.
+//!
+//! [`url`] takes URLs apart, and [`forwarding`] says what clients do on a redirect.
 
 pub mod access;
 mod bucket_access;
@@ -9,6 +11,7 @@ mod certificate;
 mod checksum_policy;
 pub mod crane;
 mod digest;
+pub mod forwarding;
 mod host_name;
 mod image_id;
 mod image_reference;
@@ -26,6 +29,7 @@ mod signature;
 mod static_key;
 mod tag_order;
 mod text_type;
+pub mod url;
 mod utc;
 
 pub use bucket_access::BucketAccess;

@@ -124,7 +124,7 @@ mod tests {
     fn check(format: PolicyFormat, policy: &CustomerPolicy, name: &str) -> String {
         let text = policy.document(format).text;
         let path = format!("crates/raas/tests/data/trust/{name}");
-        crate::generated::check(&path, "--lib customer_policy", |_| text.clone());
+        raas_testkit::generated::check(&path, "--lib customer_policy", |_| text.clone());
         text
     }
 

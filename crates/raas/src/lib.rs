@@ -1,8 +1,8 @@
-//! The command line of raas: the commands, the configuration and the push pipeline.
+//! The command line of raas: the commands and the push pipeline.
 //!
 //! ```text
 //! cli ──▶ commands ──▶ push, republished ──▶ follow_up ──▶ backup ──┐
-//!                 ├──▶ sync ──▶ push                                ├──▶ config ──▶ sync_rule
+//!                 ├──▶ sync ──▶ push                                ├──▶ config (the crate raas-config)
 //!                 ├──▶ export, publish_static ──▶ published_blob    │
 //!                 ├──▶ status, doctor, pulls, mirror_config         │
 //!                 └──▶ fleet, follow ──▶ sites, storage ────────────┘
@@ -23,7 +23,6 @@ mod check;
 mod cli;
 mod command_line;
 mod commands;
-mod config;
 #[cfg_attr(not(feature = "credentials"), path = "credentials/without_s3.rs")]
 mod credentials;
 mod customer_policy;
@@ -33,9 +32,6 @@ mod exposure;
 mod fleet;
 mod follow;
 mod follow_up;
-mod forwarding;
-#[cfg(test)]
-mod generated;
 mod immutable;
 mod log;
 mod mirror_config;
@@ -58,9 +54,7 @@ mod sites;
 mod status;
 mod storage;
 mod sync;
-mod sync_rule;
 mod trust;
-mod url;
 mod vendors;
 
 use std::ffi::OsString;
@@ -68,6 +62,8 @@ use std::process::ExitCode;
 
 use raas_base::failure::{Failure, Kind};
 use raas_base::interrupt;
+// The configuration is a crate of its own, which the modules name `crate::config`.
+use raas_config as config;
 use report::FailureReport;
 
 /// Runs the command that the command line names.

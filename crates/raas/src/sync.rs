@@ -19,11 +19,10 @@ use raas_sources::registry::{RegistryAddress, Remote};
 use raas_types::{Digest, ImageArgument, RepositoryName, Tag, VendorName};
 use serde::Serialize;
 
-use crate::config::Config;
+use crate::config::{Config, Referrers, SyncRule, SyncSource};
 use crate::progress::Progress;
 use crate::push::{self, SourceArgument};
 use crate::report::FailureReport;
-use crate::sync_rule::{Referrers, SyncRule, SyncSource};
 pub(crate) use metrics::write as write_metrics;
 use source::{AT_ONCE, Located, digests, locate};
 

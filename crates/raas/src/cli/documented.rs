@@ -9,11 +9,11 @@ mod shell;
 use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use raas_testkit::generated;
 
 use super::Cli;
 use crate::command_line;
 use crate::config::Config;
-use crate::generated;
 use page::{Block, Page};
 
 /// Programs that are not raas, and that commands of the documents may begin with. A misspelt `raas` is none of them.

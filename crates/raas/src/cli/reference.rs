@@ -1,9 +1,9 @@
 //! `docs/cli.md`, made from the command line's definition.
 
 use clap::{Arg, Command, CommandFactory as _};
+use raas_testkit::generated;
 
 use super::Cli;
-use crate::generated;
 
 const HEAD: &str = "\
 # The command line

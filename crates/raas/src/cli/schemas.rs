@@ -7,6 +7,7 @@ mod names;
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{Command, CommandFactory as _};
+use raas_testkit::generated;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
@@ -20,7 +21,6 @@ use crate::commands::{
     version,
 };
 use crate::doctor::Diagnosis;
-use crate::generated;
 use crate::output::ErrorReport;
 use crate::protect::ProtectReport;
 use crate::republished::RepublishReport;

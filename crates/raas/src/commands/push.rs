@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use raas_types::url::host_of;
 use raas_types::{Digest, ImageArgument, Platform, Tag, VendorName};
 
 use crate::config::Config;
@@ -13,7 +14,6 @@ use crate::push::{
     self, Counted, MovedTag, Options, RegistryAccess, Report, SignArgument, SourceArgument, SourceLogin, Via,
 };
 use crate::resolver;
-use crate::url::host_of;
 use raas_base::failure::Failure;
 use raas_publish::home::Home;
 

@@ -7,12 +7,11 @@ use clap::Args;
 use raas_types::{ImageReferenceError, RepositoryName, VendorName};
 use serde::Serialize;
 
-use crate::config::Config;
+use crate::config::{Config, SyncSource};
 use crate::output;
 use crate::progress::{Progress, bytes};
 use crate::status::egress::{Egress, Host, HostShare};
 use crate::status::{self, Deep, Outcome, Status};
-use crate::sync_rule::SyncSource;
 use crate::vendors;
 use raas_base::failure::{Context as _, Failure, Kind};
 use raas_base::files;

@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::time::SystemTime;
 
+use raas_types::forwarding::{forwards, is_refused};
+use raas_types::url::{authority, host_of};
 use raas_types::{Descriptor, Digest, Sha256, Utc};
 
 use super::session::{SKEW, Session, clock};
 use super::signed;
 use super::web::{Answer, resolve_location};
 use super::{Problem, check_of_problems};
-use crate::forwarding::{forwards, is_refused};
 use crate::progress::bytes;
 use crate::status::{Check, Outcome};
-use crate::url::{authority, host_of};
 use raas_base::redact;
 use raas_sources::registry::said;
 

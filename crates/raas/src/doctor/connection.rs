@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use raas_http::ForwardProxies;
 use raas_types::Utc;
+use raas_types::url::host_of;
 use rustls::pki_types::CertificateDer;
 
 use super::web::is_local_name;
@@ -16,7 +17,6 @@ use crate::resolver;
 use crate::status::certificate::{check_certificate, handshake};
 use crate::status::{Check, Outcome};
 use crate::trust::roots;
-use crate::url::host_of;
 
 /// The time limit of a connection attempt.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -3,14 +3,14 @@
 use std::time::SystemTime;
 
 use raas_types::Utc;
+use raas_types::forwarding::is_refused;
+use raas_types::url::{authority, host_of};
 use serde::Deserialize;
 
 use super::Options;
 use super::connection;
 use super::web::{Answer, NoAnswer, Web};
-use crate::forwarding::is_refused;
 use crate::status::Check;
-use crate::url::{authority, host_of};
 use raas_base::redact;
 use raas_http::TlsFault;
 use raas_sources::registry::{Challenge, RegistryError};

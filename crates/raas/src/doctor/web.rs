@@ -10,9 +10,9 @@ use raas_http::{Agent, AgentOptions, Body, ClientError, ClientOptions, ForwardPr
 
 use super::connection::Transport;
 use crate::trust::trust;
-use crate::url::host_of;
 use raas_base::redact;
 use raas_sources::registry::said;
+use raas_types::url::host_of;
 
 /// How long a server may take to begin its answer.
 const PATIENCE: Duration = Duration::from_secs(30);

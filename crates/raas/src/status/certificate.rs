@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use raas_http::ForwardProxies;
+use raas_types::url::host_of;
 use raas_types::{Utc, Validity};
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -13,7 +14,6 @@ use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore};
 
 use super::Check;
 use crate::config::RegistryAddress;
-use crate::url::host_of;
 use crate::{resolver, trust};
 
 /// The time limit of a connection attempt, and of each step of a handshake.

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use raas_types::crane::{Content, Document, tree};
+use raas_types::url::authority;
 use raas_types::{Digest, VendorName};
 use serde::Serialize;
 
 use crate::config::Config;
 use crate::sites;
 use crate::storage::check_storage;
-use crate::url::authority;
 use raas_base::failure::{Failure, Kind};
 use raas_git::Reader;
 use raas_platform::Local;

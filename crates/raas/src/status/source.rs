@@ -11,11 +11,10 @@ use raas_sources::registry::Remote;
 use raas_types::{Digest, RepositoryName, Tag, VendorName};
 
 use super::{Check, Outcome, Status};
-use crate::config::Config;
+use crate::config::{Config, SyncSource};
 use crate::output::number;
 use crate::sync::narrowed::at_source;
 use crate::sync::source::{digests, locate};
-use crate::sync_rule::SyncSource;
 
 /// Adds the comparison of an image with its source.
 pub(crate) fn add(

@@ -6,10 +6,10 @@ use raas_publish::home::Vendor;
 use raas_publish::storage::Storage;
 use raas_s3::{Retries, S3, S3Options, S3Settings};
 use raas_types::BucketAccess;
+use raas_types::forwarding::forwards;
 
 use crate::config::{Config, VendorSettings};
 use crate::credentials::{aws_settings, proxies};
-use crate::forwarding::forwards;
 
 /// Whether the command can do without the bucket. Then an unanswered request fails sooner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use raas_publish::home::Vendor;
 use raas_types::{Digest, Platform, RepositoryName, Tag};
 use serde::{Deserialize, Serialize};
 
-use crate::sync_rule::SyncRule;
+use crate::config::SyncRule;
 
 /// The longest note that is read.
 const MAX_NOTE: u64 = 64 * 1024 * 1024;

@@ -9,8 +9,7 @@ use raas_base::parallel;
 use raas_sources::registry::{Patience, RegistryAddress, Remote, RemoteOptions};
 use raas_types::{Digest, RepositoryName, Tag, VendorName};
 
-use crate::config::Config;
-use crate::sync_rule::SyncSource;
+use crate::config::{Config, SyncSource};
 
 /// Where an image is, and who may pull it there.
 pub(crate) struct Located {

@@ -1,8 +1,6 @@
 //! Tests of the `raas` command. Each test runs the command in a home of its own.
 
 mod client;
-#[path = "../../src/generated.rs"]
-mod generated;
 mod names;
 mod sandbox;
 

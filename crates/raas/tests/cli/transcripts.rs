@@ -4,9 +4,9 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
+use raas_testkit::generated;
 use raas_testkit::oci::Layout;
 
-use crate::generated;
 use crate::names::Names;
 use crate::sandbox::Sandbox;
 

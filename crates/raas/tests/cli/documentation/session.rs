@@ -7,9 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use raas_testkit::generated;
 use rustix::process::Signal;
 
-use crate::generated;
 use crate::names::Names;
 use crate::sandbox::{Sandbox, send};
 
