@@ -6,9 +6,11 @@
 pub mod docker_save;
 pub mod files;
 pub mod fixtures;
+pub mod gpg;
 pub mod http;
 pub mod kubernetes;
 pub mod layers;
+pub mod notation;
 pub mod oci;
 pub mod openshift2;
 pub mod pulp2;
