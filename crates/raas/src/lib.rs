@@ -60,6 +60,7 @@ mod storage;
 mod sync;
 mod sync_rule;
 mod trust;
+mod trusted_keys;
 mod url;
 mod vendors;
 
