@@ -139,7 +139,7 @@ mod tests {
 
     /// A command that hashes its standard input, or a file.
     fn hash(patience: Duration, limit: usize) -> Program {
-        Program::new(patience, limit).args(["--no-options", "--print-md", "SHA256"])
+        Program::new(patience, limit).args(["--no-options", "--no-keyring", "--print-md", "SHA256"])
     }
 
     #[test]
