@@ -7,6 +7,7 @@ import pytest
 from harness.process import result, run
 from harness.pulp import pulp_server
 from harness.raas import Raas
+from harness.signing import Gnupg
 from harness.sources import make_image, registry_on_folder
 
 pytestmark = [pytest.mark.pulp, pytest.mark.timeout(900)]
@@ -122,15 +123,9 @@ def test_a_user_without_the_rights(raas, pulp, tmp_path):
 @pytest.fixture(scope="module")
 def gpg(short_folder):
     """The environment of a GnuPG with a key, and the file of its public key."""
-    home = short_folder / "gpg"
-    home.mkdir(mode=0o700)
-    environment = {"GNUPGHOME": str(home), "PATH": "/usr/bin:/bin", "HOME": str(home)}
-    batch = ["gpg", "--batch", "--pinentry-mode", "loopback", "--passphrase", ""]
-    run(*batch, "--quick-gen-key", "signer@example.com", "rsa2048", "sign", "never", env=environment)
-    public = home / "public.gpg"
-    public.write_bytes(run("gpg", "--export", "signer@example.com", env=environment, text=False))
-    yield environment, public
-    result("gpgconf", "--kill", "all", env=environment)
+    gnupg = Gnupg(short_folder / "gpg", "signer@example.com")
+    yield gnupg.environment, gnupg.public
+    gnupg.end()
 
 
 def test_signatures_that_podman_requires(raas, pulp, gpg, podman, all_samples, short_folder, tmp_path):

@@ -1,4 +1,4 @@
-"""Signatures of images as cosign makes them, by openssl, and the configuration of clients that check them."""
+"""Signatures of images as cosign and skopeo make them, and the configuration of clients that check them."""
 
 import base64
 import hashlib
@@ -41,6 +41,25 @@ class Key:
         (folder / "signature").write_bytes(base64.b64decode(signature))
         verify = ["-verify", self.public, "-signature", folder / "signature"]
         return result("openssl", "dgst", "-sha256", *verify, input=content, text=False).returncode == 0
+
+
+class Gnupg:
+    """A GnuPG with a key, in a folder with a short path."""
+
+    def __init__(self, folder, name):
+        self.home, self.name = folder, name
+        self.home.mkdir(mode=0o700)
+        self.environment = {"GNUPGHOME": str(self.home), "PATH": "/usr/bin:/bin", "HOME": str(self.home)}
+        batch = ["gpg", "--batch", "--pinentry-mode", "loopback", "--passphrase", ""]
+        run(*batch, "--quick-gen-key", name, "rsa2048", "sign", "never", env=self.environment)
+        self.public = self.home / "public.gpg"
+        self.public.write_bytes(run("gpg", "--export", name, env=self.environment, text=False))
+        listed = run("gpg", "--with-colons", "--list-keys", name, env=self.environment)
+        self.fingerprint = next(line for line in listed.splitlines() if line.startswith("fpr:")).split(":")[9]
+
+    def end(self):
+        """Ends the agent."""
+        result("gpgconf", "--kill", "all", env=self.environment)
 
 
 PAYLOAD = "application/vnd.dev.cosign.simplesigning.v1+json"

@@ -139,8 +139,8 @@ pub(crate) fn key_files(value: &Value, folder: &Path) -> Result<Vec<PathBuf>, In
     for word in words(value) {
         if word.to_ascii_lowercase().starts_with("keyless") {
             let message = format!(
-                "`{word}`: raas checks signatures of public keys only, since a keyless signature needs Sigstore's services; \
-                 give a file with a public key"
+                "`{word}`: raas checks no keyless signatures, since they need Sigstore's services; give a file with a public key \
+                 or a certificate"
             );
             return Err(value.error(message));
         }

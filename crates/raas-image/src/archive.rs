@@ -1,6 +1,6 @@
 //! Opening a source, and reading an image from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -297,18 +297,45 @@ impl Archive {
         })
     }
 
-    /// The atomic signatures of a manifest, in a layout that a [`LayoutWriter`](crate::LayoutWriter) wrote.
+    /// The atomic signatures of these manifests: in a layout that a [`LayoutWriter`](crate::LayoutWriter) wrote, in a `dir:`
+    /// folder of skopeo, and in an export of Pulp 3. The other formats have none.
     ///
     /// # Errors
-    /// A signature cannot be read, or is too long.
-    pub fn signatures(&self, of: &Digest) -> Result<Vec<Vec<u8>>, ImageError> {
-        let mut found = Vec::new();
-        if self.kind != SourceKind::Oci {
-            return Ok(found);
+    /// A signature cannot be read, or is none.
+    pub fn signatures(
+        &self,
+        selection: &Selection,
+        manifests: &BTreeSet<Digest>,
+    ) -> Result<BTreeMap<Digest, Vec<AtomicSignature>>, ImageError> {
+        match self.format(selection.kind)? {
+            Format::Pulp3(export) => export.signatures(selection, manifests),
+            Format::Dir(directory) => {
+                self.signature_files(manifests, |of, number| directory.signature_name(of, number))
+            }
+            Format::Oci(_) => self.signature_files(manifests, signature_path),
+            Format::Pulp2(_) | Format::DockerV1(_) | Format::DockerSave(_) => Ok(BTreeMap::new()),
         }
-        for number in 1..=AtomicSignature::MAX_COUNT {
-            let Some(file) = self.tree.file(&signature_path(of, number), &self.limits)? else { break };
-            found.push(file.read_all(AtomicSignature::MAX_SIZE as u64)?);
+    }
+
+    /// Signatures in files with these names, which have numbers.
+    fn signature_files(
+        &self,
+        manifests: &BTreeSet<Digest>,
+        name: impl Fn(&Digest, usize) -> String,
+    ) -> Result<BTreeMap<Digest, Vec<AtomicSignature>>, ImageError> {
+        let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for of in manifests {
+            for number in 1..=AtomicSignature::MAX_COUNT {
+                let Some(file) = self.tree.file(&name(of, number), &self.limits)? else { break };
+                let bytes = file.read_all(AtomicSignature::MAX_SIZE as u64)?;
+                // skopeo keeps signatures of other kinds in such files too. Source: containers/image, `signature.FromBlob`.
+                if bytes.first() == Some(&0) {
+                    continue;
+                }
+                let signature = AtomicSignature::of_bytes(of, &bytes)
+                    .map_err(|error| ImageError::content(file.name(), error.to_string()))?;
+                found.entry(*of).or_default().push(signature);
+            }
         }
         Ok(found)
     }

@@ -48,6 +48,17 @@ impl<'a> Directory<'a> {
     }
 }
 
+impl Directory<'_> {
+    /// The name of the file of an atomic signature; `number` counts from 1. Source: containers/image, the package
+    /// `directory`, `signaturePath`.
+    pub(crate) fn signature_name(&self, of: &Digest, number: usize) -> String {
+        match *of == self.root.digest {
+            true => format!("signature-{number}"),
+            false => format!("{}-signature-{number}", of.hex()),
+        }
+    }
+}
+
 impl Store for Directory<'_> {
     fn manifest(&self, digest: &Digest) -> Result<Option<StoredManifest>, ImageError> {
         let Some(content) = self.tree.file(&self.name(digest), self.limits)? else {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use raas_types::{Digest, Tag, null_as_default};
+use raas_types::{AtomicSignature, Digest, Tag, null_as_default};
 use serde::Deserialize;
 
 use crate::assemble::assemble;
@@ -31,6 +31,16 @@ struct ManifestEntry {
     /// The manifest itself, in the newer generation.
     #[serde(default)]
     data: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct SignatureEntry {
+    name: String,
+    #[serde(rename = "type", default, deserialize_with = "null_as_default")]
+    kind: String,
+    signed_manifest: Digest,
+    /// The signature in Base64.
+    data: String,
 }
 
 #[derive(Deserialize)]
@@ -66,15 +76,34 @@ impl<'a> Export<'a> {
         let (chosen, others): (Vec<Root>, Vec<Root>) =
             roots.partition(|root| selection.tags_of(&root.digest).is_some());
         let refuse = Incomplete::Refuse;
-        let mut set = assemble(&repository, selection, chosen, &others, refuse, earlier, self.limits)?;
-        let signatures = repository.count_signatures()?;
-        if signatures > 0 {
-            set.notes.push(format!(
-                "{signatures} signatures of the kind that only Pulp and OpenShift registries serve (atomic container \
-                 signatures) are not published"
-            ));
-        }
-        Ok(set)
+        assemble(&repository, selection, chosen, &others, refuse, earlier, self.limits)
+    }
+
+    /// The atomic signatures of these manifests.
+    pub(crate) fn signatures(
+        &self,
+        selection: &Selection,
+        manifests: &BTreeSet<Digest>,
+    ) -> Result<BTreeMap<Digest, Vec<AtomicSignature>>, ImageError> {
+        let repository = Repository::open(self, selection.repository())?;
+        let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        let Some(content) = repository.resource(SIGNATURES)? else { return Ok(found) };
+        let mut kept = repository.kept;
+        json::each(&content, self.limits, |entry: SignatureEntry| {
+            // Clients skip what they do not know.
+            if entry.kind != "atomic" || !manifests.contains(&entry.signed_manifest) {
+                return Ok(());
+            }
+            kept.add(entry.data.len(), &content)?;
+            let signature = AtomicSignature::new(&entry.name, &entry.data)
+                .map_err(|error| ImageError::content(content.name(), error.to_string()))?;
+            let all = found.entry(entry.signed_manifest).or_default();
+            if all.len() < AtomicSignature::MAX_COUNT {
+                all.push(signature);
+            }
+            Ok(())
+        })?;
+        Ok(found)
     }
 }
 
@@ -232,17 +261,6 @@ impl<'a> Repository<'a> {
         let media_type = self.manifests.get(&digest).map(|(media_type, _)| media_type.clone());
         let media_type = media_type.filter(|media_type| !media_type.is_empty());
         Root { media_type, ..Root::by_digest(digest) }
-    }
-
-    fn count_signatures(&self) -> Result<usize, ImageError> {
-        let mut signatures = 0;
-        if let Some(content) = self.resource(SIGNATURES)? {
-            json::each(&content, self.export.limits, |_: serde::de::IgnoredAny| {
-                signatures += 1;
-                Ok(())
-            })?;
-        }
-        Ok(signatures)
     }
 }
 

@@ -19,6 +19,9 @@ pub enum Invalid {
     /// The signature is not Base64, or is too long for one.
     #[error("its signature is not Base64 of at most {MAX_SIGNATURE} characters")]
     Encoding,
+    /// A part of a document is not Base64.
+    #[error("a part of it is not Base64")]
+    Base64,
     /// The descriptor has no annotation with the signature.
     #[error("it has no annotation `{0}`")]
     Annotation(&'static str),
@@ -34,6 +37,18 @@ pub enum Invalid {
     /// The document is about another manifest.
     #[error("it signs another manifest, {0}")]
     Digest(String),
+    /// The document is about a manifest with the same digest, and with another media type or length.
+    #[error("it signs a manifest with another media type or length: {0}")]
+    Descriptor(String),
+    /// A header of the signature is not what it should be.
+    #[error("a header of it is wrong: {0}")]
+    Header(String),
+    /// The signer's certificate is not trusted, or may not sign images.
+    #[error("its certificate does not count: {0}")]
+    Certificate(String),
+    /// The signer has said until when the signature counts.
+    #[error("it has expired at {0}")]
+    Expired(String),
 }
 
 /// The longest signature in Base64. A signature of P-256 has 96 characters.

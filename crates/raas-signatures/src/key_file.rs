@@ -15,11 +15,11 @@ pub enum KeyFile {
     Encrypted(EncryptedKey),
 }
 
-/// The marks of keys that openssl has encrypted: in PKCS #8, and in the older form with headers (RFC 1421).
-const OTHERWISE_ENCRYPTED: [&[u8]; 2] = [b"-----BEGIN ENCRYPTED PRIVATE KEY-----", b"Proc-Type: 4,ENCRYPTED"];
+/// The mark of a key that openssl has encrypted in its old form, with headers (RFC 1421).
+const OLD_ENCRYPTION: &[u8] = b"Proc-Type: 4,ENCRYPTED";
 
 impl KeyFile {
-    /// Reads a PEM file: a key in SEC 1 or PKCS #8, or an encrypted key of cosign.
+    /// Reads a PEM file: a key in SEC 1 or PKCS #8, or an encrypted key in PKCS #8 or of cosign.
     ///
     /// # Errors
     /// The file has no such key.
@@ -27,7 +27,7 @@ impl KeyFile {
         if let Some(encrypted) = EncryptedKey::read(file) {
             return encrypted.map(KeyFile::Encrypted);
         }
-        if OTHERWISE_ENCRYPTED.iter().any(|mark| file.windows(mark.len()).any(|bytes| bytes == *mark)) {
+        if file.windows(OLD_ENCRYPTION.len()).any(|bytes| bytes == OLD_ENCRYPTION) {
             return Err(SigningKeyError::Cipher);
         }
         let mut keys = PrivateKeyDer::pem_slice_iter(file);
@@ -70,8 +70,15 @@ pub(crate) mod tests {
 
     #[test]
     fn an_encrypted_key_opens_with_its_password_alone() {
-        let file = include_str!("../tests/data/encrypted.key");
-        for file in [file.to_owned(), file.replace("SIGSTORE", "COSIGN")] {
+        let cosign = include_str!("../tests/data/encrypted.key");
+        for file in [
+            cosign,
+            &cosign.replace("SIGSTORE", "COSIGN"),
+            // `openssl pkcs8 -topk8`, with `-scrypt`, and with `-v2 aes-128-cbc -v2prf hmacWithSHA512`.
+            include_str!("../tests/data/pbkdf2.key"),
+            include_str!("../tests/data/scrypt.key"),
+            include_str!("../tests/data/pbkdf2-sha512.key"),
+        ] {
             let KeyFile::Encrypted(key) = KeyFile::read(file.as_bytes()).unwrap() else {
                 panic!("encrypted")
             };
@@ -110,6 +117,9 @@ pub(crate) mod tests {
             (document("32768", &nonce, "AAAA"), SigningKeyError::Damaged),
             (document("32767", &nonce, &text), SigningKeyError::Cipher),
             (crate::pem::write("ENCRYPTED PRIVATE KEY", b"pkcs8"), SigningKeyError::Cipher),
+            // Triple DES, and the encryption of PKCS #12 (PBES1).
+            (include_str!("../tests/data/des3.key").to_owned(), SigningKeyError::Cipher),
+            (include_str!("../tests/data/pbes1.key").to_owned(), SigningKeyError::Cipher),
             (
                 crate::pem::write("EC PRIVATE KEY", b"sec1").replacen(
                     '\n',

@@ -28,8 +28,8 @@ pub enum SigningKeyError {
     /// The key is of another kind.
     #[error("its private key is no ECDSA key of the curve P-256 with its public key")]
     OtherKind,
-    /// The key is encrypted in a way that cosign does not use.
-    #[error("its private key is encrypted otherwise than cosign does it")]
+    /// The key is encrypted neither as cosign does it, nor in PKCS #8 with AES.
+    #[error("its private key is encrypted in a way that raas does not read")]
     Cipher,
     /// The password is wrong.
     #[error("the password of its private key is wrong")]

@@ -1,10 +1,11 @@
-//! Payloads in the format "simple signing", which cosign signs and podman, CRI-O and policy controllers check.
+//! Payloads in the format "simple signing", which cosign signs and podman, CRI-O and policy controllers check. In an atomic
+//! signature, the same payload with another type is the content of a message of OpenPGP.
 //!
 //! Source: cosign, specs/SIGNATURE_SPEC.md; containers-signature(5).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use raas_types::Digest;
+use raas_types::{Digest, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::invalid::{Invalid, MAX_SIGNATURE, Verified, legible, same_digest, signer};
@@ -15,6 +16,9 @@ pub const MAX_PAYLOAD: u64 = 64 * 1024;
 
 /// The type of a payload that cosign and containers/image sign with such a key.
 const KIND: &str = "cosign container image signature";
+
+/// The type of a payload in an atomic signature.
+const ATOMIC: &str = "atomic container signature";
 
 /// A payload. podman rejects other keys in it, and so does raas.
 #[derive(Serialize, Deserialize)]
@@ -59,15 +63,27 @@ pub struct SignedPayload {
 
 /// The payload that says: this manifest is the image of this name. The same bytes each time.
 pub fn payload(reference: &str, image: &Digest) -> Vec<u8> {
-    let payload = Payload {
-        critical: Critical {
-            identity: Identity { docker_reference: reference.to_owned() },
-            image: Image { docker_manifest_digest: image.to_string() },
-            kind: KIND.to_owned(),
-        },
-        optional: None,
+    to_json(reference, image, KIND, None)
+}
+
+/// The payload of an atomic signature, with the program that makes it, and the time.
+pub fn atomic_payload(reference: &str, image: &Digest, creator: &str, now: Utc) -> Vec<u8> {
+    let optional = [("creator".to_owned(), creator.into()), ("timestamp".to_owned(), now.unix().into())];
+    to_json(reference, image, ATOMIC, Some(optional.into_iter().collect()))
+}
+
+fn to_json(
+    reference: &str,
+    image: &Digest,
+    kind: &str,
+    optional: Option<serde_json::Map<String, serde_json::Value>>,
+) -> Vec<u8> {
+    let critical = Critical {
+        identity: Identity { docker_reference: reference.to_owned() },
+        image: Image { docker_manifest_digest: image.to_string() },
+        kind: kind.to_owned(),
     };
-    serde_json::to_vec(&payload).expect("all keys are strings")
+    serde_json::to_vec(&Payload { critical, optional }).expect("all keys are strings")
 }
 
 /// Signs a payload.
@@ -95,14 +111,27 @@ pub fn verify(
     }
     let signature = STANDARD.decode(signature).map_err(|_| Invalid::Encoding)?;
     let key = signer(keys, payload, &signature)?;
+    let reference = read(payload, KIND, image)?;
+    Ok(Verified { key: key.clone(), reference: Some(reference) })
+}
+
+/// The name that the payload of an atomic signature gives to this image. The caller has checked the signature.
+///
+/// # Errors
+/// The payload is about something else.
+pub fn read_atomic(payload: &[u8], image: &Digest) -> Result<String, Invalid> {
+    read(payload, ATOMIC, image)
+}
+
+fn read(payload: &[u8], expected: &str, image: &Digest) -> Result<String, Invalid> {
     let payload: Payload =
         serde_json::from_slice(payload).map_err(|error| Invalid::Document(legible(&error.to_string())))?;
     let Critical { identity, image: signed, kind } = payload.critical;
-    if kind != KIND {
+    if kind != expected {
         return Err(Invalid::Kind(legible(&kind)));
     }
     same_digest(&signed.docker_manifest_digest, image)?;
-    Ok(Verified { key: key.clone(), reference: Some(identity.docker_reference) })
+    Ok(identity.docker_reference)
 }
 
 #[cfg(test)]
@@ -153,6 +182,23 @@ mod tests {
         ] {
             assert_eq!(verify(&payload, signature, &image, &trusted).unwrap_err(), error, "{signature}");
         }
+    }
+
+    #[test]
+    fn the_payload_of_an_atomic_signature_has_another_type() {
+        let image = Digest::of(b"image");
+        let atomic = atomic_payload("r.example/app:1", &image, "raas 1", Utc::from_unix(5));
+        let expected = format!(
+            "{{\"critical\":{{\"identity\":{{\"docker-reference\":\"r.example/app:1\"}},\"image\":{{\"docker-manifest-digest\":\"{image}\"}},\
+             \"type\":\"atomic container signature\"}},\"optional\":{{\"creator\":\"raas 1\",\"timestamp\":5}}}}"
+        );
+        assert_eq!(String::from_utf8(atomic.clone()).unwrap(), expected);
+        assert_eq!(read_atomic(&atomic, &image).unwrap(), "r.example/app:1");
+        let other = Digest::of(b"other");
+        assert_eq!(read_atomic(&atomic, &other), Err(Invalid::Digest(image.to_string())));
+        let cosign = payload("r.example/app", &image);
+        assert_eq!(read_atomic(&cosign, &image), Err(Invalid::Kind(KIND.into())));
+        assert!(matches!(read_atomic(b"{}", &image), Err(Invalid::Document(_))));
     }
 
     #[test]

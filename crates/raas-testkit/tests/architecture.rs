@@ -72,11 +72,14 @@ fn libraries_do_not_print() {
 }
 
 #[test]
-fn one_crate_runs_git() {
-    for folder in crate_folders() {
-        let mut sources = sources(&folder.join("src")).into_iter();
-        let runs_git = sources.any(|(_, code)| code.contains("Command::new(\"git\")"));
-        assert_eq!(runs_git, folder.ends_with("raas-git"), "{}", folder.display());
+fn one_crate_runs_git_and_another_one_gpg() {
+    for folder in crate_folders().into_iter().filter(|folder| !folder.ends_with("raas-testkit")) {
+        let sources = sources(&folder.join("src"));
+        for (program, of) in [("git", "raas-git"), ("gpg", "raas-gpg")] {
+            let started = format!("Command::new(\"{program}\")");
+            let runs = sources.iter().any(|(_, code)| code.contains(&started));
+            assert_eq!(runs, folder.ends_with(of), "{} and {program}", folder.display());
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! What a vendor's customers set up so that their clients pull only images that the vendor has signed.
 
 mod kubernetes;
+mod notation;
 mod podman;
 
 use clap::ValueEnum;
-use raas_signatures::PublicKey;
+use raas_signatures::{PublicKey, TrustedCertificate};
 use raas_types::VendorName;
 
 use crate::config::SignedName;
@@ -22,12 +23,45 @@ pub(crate) enum PolicyFormat {
     PolicyController,
     /// A ClusterPolicy of Kyverno
     Kyverno,
+    /// trustpolicy.json of Notation
+    Notation,
+    /// The trusted certificates of Notation
+    NotationCertificates,
+}
+
+/// A kind of trusted keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyKind {
+    /// Public keys of cosign.
+    Cosign,
+    /// Keys of OpenPGP.
+    OpenPgp,
+    /// Certificates of Notation.
+    Certificates,
 }
 
 impl PolicyFormat {
     /// All formats, in the order of the output.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Podman, Self::RegistriesD, Self::Openshift, Self::PolicyController, Self::Kyverno];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Podman,
+        Self::RegistriesD,
+        Self::Openshift,
+        Self::PolicyController,
+        Self::Kyverno,
+        Self::Notation,
+        Self::NotationCertificates,
+    ];
+
+    /// The kinds of keys that a document of this format may have. It has keys of one kind: the first of them that is known.
+    /// Every client demands all that its policy lists, and raas demands a signature by any of the keys.
+    pub(crate) fn kinds(self) -> &'static [KeyKind] {
+        match self {
+            Self::Podman => &[KeyKind::Cosign, KeyKind::OpenPgp],
+            Self::RegistriesD | Self::Openshift | Self::PolicyController => &[KeyKind::Cosign],
+            Self::Kyverno => &[KeyKind::Cosign, KeyKind::Certificates],
+            Self::Notation | Self::NotationCertificates => &[KeyKind::Certificates],
+        }
+    }
 
     /// The name as the command line has it.
     pub(crate) fn name(self) -> &'static str {
@@ -37,6 +71,8 @@ impl PolicyFormat {
             Self::Openshift => "openshift",
             Self::PolicyController => "policy-controller",
             Self::Kyverno => "kyverno",
+            Self::Notation => "notation",
+            Self::NotationCertificates => "notation-certificates",
         }
     }
 }
@@ -47,8 +83,12 @@ pub(crate) struct CustomerPolicy {
     pub(crate) vendor: VendorName,
     /// The hosts that customers pull from, each with its port if it is not the default.
     pub(crate) hosts: Vec<String>,
-    /// The keys. A signature by any of them is enough.
+    /// The keys of cosign. A signature by any of them is enough.
     pub(crate) keys: Vec<PublicKey>,
+    /// The keys of OpenPGP as one file. Empty if there is none.
+    pub(crate) open_pgp: Vec<u8>,
+    /// The certificates of Notation.
+    pub(crate) certificates: Vec<TrustedCertificate>,
     /// The names that the signatures give to images, if these are not the names that customers pull.
     pub(crate) names: Vec<SignedName>,
     /// The registries that clients pull from instead, each with the path before the names of the images.
@@ -69,7 +109,30 @@ pub(crate) struct Document {
 const REJECTS: &str =
     "it rejects all images of other registries, so add the rules of those that clients need";
 
+/// The scopes of Notation are names of repositories, and raas cannot know all that a customer pulls.
+const EVERYWHERE: &str = "it is for the images of all registries: put the names of the vendor's repositories, HOST/IMAGE, into \
+                          `registryScopes` if clients need other registries";
+
 impl CustomerPolicy {
+    /// Whether there are keys of a kind.
+    fn has(&self, kind: KeyKind) -> bool {
+        match kind {
+            KeyKind::Cosign => !self.keys.is_empty(),
+            KeyKind::OpenPgp => !self.open_pgp.is_empty(),
+            KeyKind::Certificates => !self.certificates.is_empty(),
+        }
+    }
+
+    /// The kind of keys that the document of a format has. `None` if no key is of a kind that the format knows.
+    pub(crate) fn kind(&self, format: PolicyFormat) -> Option<KeyKind> {
+        format.kinds().iter().copied().find(|kind| self.has(*kind))
+    }
+
+    /// Whether the document of a format leaves keys out that the format knows.
+    pub(crate) fn leaves_out(&self, format: PolicyFormat) -> bool {
+        format.kinds().iter().filter(|kind| self.has(**kind)).count() > 1
+    }
+
     /// The document of a format.
     pub(crate) fn document(&self, format: PolicyFormat) -> Document {
         let apply = |program: &str| format!("{program} apply -f -");
@@ -81,8 +144,20 @@ impl CustomerPolicy {
             PolicyFormat::Openshift => (apply("oc"), kubernetes::openshift(self)),
             PolicyFormat::PolicyController => (apply("kubectl"), kubernetes::policy_controller(self)),
             PolicyFormat::Kyverno => (apply("kubectl"), kubernetes::kyverno(self)),
+            PolicyFormat::Notation => {
+                ("~/.config/notation/trustpolicy.json".into(), notation::trust_policy(self))
+            }
+            PolicyFormat::NotationCertificates => {
+                let vendor = &self.vendor;
+                let command = format!("notation certificate add --type ca --store {vendor} {vendor}.pem");
+                (command, notation::certificates(self))
+            }
         };
-        let note = (format == PolicyFormat::Podman).then_some(REJECTS);
+        let note = match format {
+            PolicyFormat::Podman => Some(REJECTS),
+            PolicyFormat::Notation => Some(EVERYWHERE),
+            _ => None,
+        };
         Document { place, text, note }
     }
 
@@ -115,6 +190,8 @@ mod tests {
             vendor: "acme".parse().unwrap(),
             hosts: vec!["registry.acme.example".into()],
             keys: PublicKey::read_all(KEY).unwrap(),
+            open_pgp: Vec::new(),
+            certificates: Vec::new(),
             names: Vec::new(),
             mirrors: Vec::new(),
         }
@@ -181,6 +258,41 @@ mod tests {
             assert_eq!(document["spec"]["scopes"], serde_json::json!([policy.hosts[n]]));
         }
         assert_ne!(documents[0]["metadata"]["name"], documents[1]["metadata"]["name"]);
+    }
+
+    #[test]
+    fn keys_of_open_pgp_stand_in_the_policy_of_podman_alone() {
+        let policy = CustomerPolicy { keys: Vec::new(), open_pgp: b"keys".to_vec(), ..policy() };
+        let text = check(PolicyFormat::Podman, &policy, "policy-gpg.json");
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let rule = &json["transports"]["docker"]["registry.acme.example"][0];
+        assert_eq!((&rule["type"], &rule["keyType"]), (&"signedBy".into(), &"GPGKeys".into()));
+        assert_eq!(rule["keyData"], "a2V5cw==");
+        assert_eq!(rule["signedIdentity"]["type"], "matchRepository");
+        let formats: Vec<_> =
+            PolicyFormat::ALL.into_iter().filter(|format| policy.kind(*format).is_some()).collect();
+        assert_eq!(formats, [PolicyFormat::Podman]);
+    }
+
+    #[test]
+    fn certificates_stand_in_the_policies_of_notation_and_kyverno() {
+        let certificate = include_bytes!("../../raas-signatures/tests/data/notation/es256.pem");
+        let certificates = TrustedCertificate::read_all(certificate).unwrap();
+        let only = CustomerPolicy { keys: Vec::new(), certificates: certificates.clone(), ..policy() };
+        let json: serde_json::Value =
+            serde_json::from_str(&check(PolicyFormat::Notation, &only, "trustpolicy.json")).unwrap();
+        assert_eq!(json["trustPolicies"][0]["trustStores"], serde_json::json!(["ca:acme"]));
+        let pem = String::from_utf8(certificate.to_vec()).unwrap();
+        assert_eq!(only.document(PolicyFormat::NotationCertificates).text, pem);
+        let kyverno = yaml(&check(PolicyFormat::Kyverno, &only, "kyverno-notation.yaml"));
+        let verify = &kyverno["spec"]["rules"][0]["verifyImages"][0];
+        assert_eq!(verify["type"], "Notary");
+        assert_eq!(verify["attestors"][0]["entries"][0]["certificates"]["cert"], pem.as_str());
+        // A client would demand a signature of each kind.
+        let both = CustomerPolicy { certificates, ..policy() };
+        assert_eq!(both.kind(PolicyFormat::Kyverno), Some(KeyKind::Cosign));
+        assert!(both.leaves_out(PolicyFormat::Kyverno) && !both.leaves_out(PolicyFormat::Podman));
+        assert!(!both.document(PolicyFormat::Kyverno).text.contains("CERTIFICATE"));
     }
 
     #[test]

@@ -55,6 +55,7 @@ mod status;
 mod storage;
 mod sync;
 mod trust;
+mod trusted_keys;
 mod vendors;
 
 use std::ffi::OsString;

@@ -13,6 +13,7 @@
 mod attach;
 mod compose;
 mod earlier;
+mod gpg_signer;
 mod image_failure;
 mod incomplete;
 mod lookup;
@@ -55,6 +56,7 @@ use crate::progress::Progress;
 use crate::storage::{OpenRegistry, check_storage};
 use crate::vendors;
 pub(crate) use attach::certify as certify_source;
+pub(crate) use gpg_signer::SignByArgument;
 pub(crate) use image_failure::OrFail;
 use lookup::PublishedContent;
 pub(crate) use moved::MovedTag;
@@ -115,6 +117,8 @@ pub(crate) struct Options {
     pub(crate) protected: bool,
     /// The key with which the push signs the images.
     pub(crate) sign: Option<SignArgument>,
+    /// The key of GnuPG with which the push signs the images.
+    pub(crate) sign_by: Option<SignByArgument>,
     /// Whether the push only reports what it would do.
     pub(crate) dry_run: bool,
     /// Whether the push asks no location of a masked layer.

@@ -247,6 +247,7 @@ impl Run<'_> {
             prune,
             protected: false,
             sign: None,
+            sign_by: None,
             force_tag: false,
             dry_run: self.options.dry_run,
             offline: false,

@@ -307,3 +307,41 @@ fn both_generations_by_every_way() {
         }
     }
 }
+
+#[test]
+fn atomic_signatures_of_an_export_are_read_and_checked() {
+    let files = new();
+    let digest = image(&open_bytes(&files.tar()), APP).unwrap().tags["1.0"];
+    let name = resource(&files, "TagResource.json").replace("TagResource", "ManifestSignatureResource");
+    let entry = |kind: &str, of: &str, data: &str| {
+        format!(
+            r#"{{"name":"{of}@0123","type":"{kind}","signed_manifest":"{of}","data":"{data}","key_id":"x"}}"#
+        )
+    };
+    let of = digest.to_string();
+    let read = |entries: &[String]| {
+        let mut files = new();
+        files.set(&name, format!("[{}]", entries.join(",")));
+        let archive = open_bytes(&files.tar());
+        let wanted = Wanted { repository: Some(APP.into()), ..Wanted::default() };
+        let selection = archive.choose(&wanted).unwrap();
+        archive.signatures(&selection, &[digest].into())
+    };
+    let other = format!("sha256:{}", "0".repeat(64));
+    let found = read(&[
+        entry("atomic", &of, "b3dH"),
+        entry("other", &of, "b3dH"),
+        entry("atomic", &other, "b3dH"),
+        entry("atomic", &of, "AAAA"),
+    ])
+    .unwrap();
+    let bytes: Vec<Vec<u8>> = found[&digest].iter().map(raas_types::AtomicSignature::bytes).collect();
+    assert_eq!((found.len(), bytes), (1, vec![b"owG".to_vec(), vec![0; 3]]));
+    assert!(read(&[]).unwrap().is_empty());
+    type Expected = fn(&Rule) -> bool;
+    let table: [(Vec<String>, Expected); 2] =
+        [(vec![entry("atomic", &of, "?")], rule!(Content(_))), (vec!["{}".to_owned()], rule!(Json(_)))];
+    for (entries, expected) in table {
+        assert_refused("signatures", &read(&entries).unwrap_err(), expected, &name);
+    }
+}

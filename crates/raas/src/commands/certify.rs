@@ -109,6 +109,7 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
         force_tag: false,
         protected: false,
         sign: arguments.sign.map(|key| SignArgument { key, password }),
+        sign_by: None,
         dry_run: !arguments.attach,
         offline: true,
         no_backup: arguments.nocommit,

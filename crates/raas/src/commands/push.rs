@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use raas_types::url::host_of;
 use raas_types::{Digest, ImageArgument, Platform, Tag, VendorName};
 
@@ -11,10 +11,11 @@ use crate::config::Config;
 use crate::output::{self, number};
 use crate::progress::{Progress, bytes};
 use crate::push::{
-    self, Counted, MovedTag, Options, RegistryAccess, Report, SignArgument, SourceArgument, SourceLogin, Via,
+    self, Counted, MovedTag, Options, RegistryAccess, Report, SignArgument, SignByArgument, SourceArgument,
+    SourceLogin, Via,
 };
 use crate::resolver;
-use raas_base::failure::Failure;
+use raas_base::failure::{Failure, Kind};
 use raas_publish::home::Home;
 
 /// Publish an image, or an update of an image
@@ -26,6 +27,7 @@ use raas_publish::home::Home;
 /// The push adds the tags of the source to the published tags. If the vendor is not set up yet, the push sets it up.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Example:\n  raas push bigdatainc bigdata-app --from fixtures/bigdata-app.tar")]
+#[command(group = ArgGroup::new("signer").multiple(true))]
 pub(crate) struct Arguments {
     /// Publish for this vendor
     #[arg(value_name = "ISV")]
@@ -100,11 +102,19 @@ pub(crate) struct Arguments {
     /// The signature is published beside the image, under the tag that cosign, podman and policy controllers look for. The
     /// password of an encrypted key is the value of COSIGN_PASSWORD. `raas trust` prints what customers need to check the
     /// signatures.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "signer")]
     sign: Option<PathBuf>,
 
-    /// Read the password of the key of --sign from the first line of this file
-    #[arg(long, value_name = "FILE", requires = "sign")]
+    /// Sign the images with this key of your GnuPG, under the name and the tags that people pull
+    ///
+    /// The signature is a simple signature, as `skopeo copy --sign-by` makes it. raas publishes it as podman, skopeo and
+    /// CRI-O look for it: by the signature API of the registry, and in the bucket as a lookaside storage. gpg's agent asks for
+    /// the password of the key.
+    #[arg(long, value_name = "FINGERPRINT", group = "signer")]
+    sign_by: Option<String>,
+
+    /// Read the password of the key of --sign or --sign-by from the first line of this file
+    #[arg(long, value_name = "FILE", requires = "signer")]
     sign_password_file: Option<PathBuf>,
 
     /// Write no backup to the configuration repository
@@ -144,6 +154,7 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
         force_tag,
         protected,
         sign,
+        sign_by,
         sign_password_file,
         nocommit,
         offline,
@@ -154,6 +165,12 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
     // clap's errors would repeat the value, which may hold a password.
     let from = from.map_or(Ok(SourceArgument::Default), |text| text.parse())?;
     let access = RegistryAccess::new(src_creds.as_ref(), src_plain_http, &from)?;
+    if sign.is_some() && sign_by.is_some() && sign_password_file.is_some() {
+        let message = "--sign-password-file has one password, and --sign and --sign-by have a key each";
+        return Err(Failure::new(Kind::Usage, message).hint(
+            "give the password of --sign in COSIGN_PASSWORD, and let gpg's agent ask for that of --sign-by",
+        ));
+    }
     let options = Options {
         vendor,
         image,
@@ -166,7 +183,8 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
         platforms,
         prune,
         protected,
-        sign: sign.map(|key| SignArgument { key, password: sign_password_file }),
+        sign: sign.map(|key| SignArgument { key, password: sign_password_file.clone() }),
+        sign_by: sign_by.map(|key| SignByArgument { key, password: sign_password_file }),
         force_tag,
         dry_run,
         offline,
@@ -180,7 +198,7 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
     } else if terse {
         output::line(&report.reference);
     } else {
-        print(&report, &options.vendor, options.sign.is_some());
+        print(&report, &options.vendor, options.sign.is_some() || options.sign_by.is_some());
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,21 +5,24 @@ use std::process::ExitCode;
 
 use clap::Args;
 use raas_base::failure::{Failure, Kind};
+use raas_gpg::Keyring;
 use raas_types::VendorName;
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::customer_policy::{CustomerPolicy, PolicyFormat};
+use crate::customer_policy::{CustomerPolicy, KeyKind, PolicyFormat};
 use crate::mirror_config::Mirror;
 use crate::output;
-use crate::signature_policy::{SignaturePolicy, public_keys};
+use crate::signature_policy::SignaturePolicy;
+use crate::trusted_keys::TrustedKeys;
 
 /// Print what customers need to pull signed images only
 ///
 /// The documents say: an image of this vendor must have a signature by the vendor's key. The keys are those of
-/// `require_signature`, unless --key names others. The names are those of `registry_host`.
+/// `require_signature`, unless --key names others: public keys of cosign, keys of OpenPGP, certificates of Notation. The names
+/// are those of `registry_host`.
 ///
-/// Without --format, raas prints all documents, each with the place that it goes to.
+/// Without --format, raas prints all documents for these keys, each with the place that it goes to.
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "Example:\n  raas trust bigdatainc --format podman > policy.json\n  raas trust bigdatainc --key cosign.pub"
@@ -29,7 +32,7 @@ pub(crate) struct Arguments {
     #[arg(value_name = "ISV")]
     pub(crate) vendor: VendorName,
 
-    /// Trust the public keys in this PEM file [default: the keys of `require_signature`]
+    /// Trust the public keys or the certificates in this file [default: the keys of `require_signature`]
     #[arg(long = "key", value_name = "FILE")]
     keys: Vec<PathBuf>,
 
@@ -55,7 +58,7 @@ pub(crate) struct TrustReport {
     #[cfg_attr(test, schemars(with = "String"))]
     vendor: VendorName,
     registry_hosts: Vec<String>,
-    /// The SHA-256 of each key in DER.
+    /// The SHA-256 of each public key or certificate in DER, and the fingerprint of each key of OpenPGP.
     trusted_keys: Vec<String>,
     policies: Vec<PolicyReport>,
 }
@@ -71,11 +74,12 @@ struct PolicyReport {
 }
 
 pub(crate) fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let policy = policy(config, arguments)?;
+    let (policy, trusted_keys) = policy(config, arguments)?;
     let formats = match arguments.format {
         Some(format) => vec![format],
-        None => PolicyFormat::ALL.to_vec(),
+        None => PolicyFormat::ALL.into_iter().filter(|format| policy.kind(*format).is_some()).collect(),
     };
+    check_kinds(&policy, &formats, arguments.format.is_some())?;
     if policy.keys.len() > 1 && formats.contains(&PolicyFormat::Openshift) {
         let message = "a ClusterImagePolicy of OpenShift has one key; the document has the first";
         if arguments.format.is_some() {
@@ -97,7 +101,7 @@ pub(crate) fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Fa
         output::json(&TrustReport {
             vendor: policy.vendor.clone(),
             registry_hosts: policy.hosts.clone(),
-            trusted_keys: policy.keys.iter().map(|key| key.fingerprint().to_string()).collect(),
+            trusted_keys,
             policies: documents.map(report).collect(),
         });
         return Ok(ExitCode::SUCCESS);
@@ -119,17 +123,53 @@ pub(crate) fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Fa
     Ok(ExitCode::SUCCESS)
 }
 
-fn policy(config: &Config, arguments: &Arguments) -> Result<CustomerPolicy, Failure> {
+/// Checks that the documents can have the keys. `is_chosen` says whether the user has chosen the format.
+fn check_kinds(policy: &CustomerPolicy, formats: &[PolicyFormat], is_chosen: bool) -> Result<(), Failure> {
+    for format in formats {
+        let Some(kind) = policy.kind(*format) else {
+            let kinds: Vec<&str> = format.kinds().iter().copied().map(words).collect();
+            let message =
+                format!("a document for {} has {}, and none is trusted", format.name(), kinds.join(" or "));
+            return Err(Failure::new(Kind::Usage, message)
+                .hint("name a file with such a key with --key FILE, or leave --format out"));
+        };
+        if policy.leaves_out(*format) {
+            let message = format!(
+                "the document for {} has the {} alone: clients demand a signature of each kind that it lists",
+                format.name(),
+                words(kind)
+            );
+            if is_chosen {
+                return Err(Failure::new(
+                    Kind::Usage,
+                    format!("keys of several kinds are trusted: {message}"),
+                )
+                .hint("name the keys of one kind with --key FILE"));
+            }
+            output::note(&format!("Note: {message}"));
+        }
+    }
+    Ok(())
+}
+
+/// The keys of a kind in words.
+fn words(kind: KeyKind) -> &'static str {
+    match kind {
+        KeyKind::Cosign => "public keys of cosign",
+        KeyKind::OpenPgp => "keys of OpenPGP",
+        KeyKind::Certificates => "certificates",
+    }
+}
+
+/// The policy, and the names of its keys.
+fn policy(config: &Config, arguments: &Arguments) -> Result<(CustomerPolicy, Vec<String>), Failure> {
     let vendor = &arguments.vendor;
     let settings = config.vendor(vendor);
     if settings.registry_addresses.is_empty() {
         let message = format!("{vendor} has no `registry_host`, so customers have no name to trust");
         return Err(Failure::new(Kind::Usage, message).hint(format!("set `registry_host` in [{vendor}]")));
     }
-    let mut keys = Vec::new();
-    for file in &arguments.keys {
-        keys.extend(public_keys(file, "--key")?);
-    }
+    let mut keys = TrustedKeys::load(arguments.keys.iter().map(PathBuf::as_path), "--key")?;
     // The signatures that `--key` is for may give other names than those of `require_signature`.
     let names = if arguments.keys.is_empty() { settings.signature_identity.clone() } else { Vec::new() };
     if keys.is_empty() {
@@ -143,5 +183,12 @@ fn policy(config: &Config, arguments: &Arguments) -> Result<CustomerPolicy, Fail
     }
     let hosts = settings.registry_addresses.iter().map(ToString::to_string).collect();
     let mirrors = arguments.mirrors.iter().map(Mirror::shown).collect();
-    Ok(CustomerPolicy { vendor: vendor.clone(), hosts, keys, names, mirrors })
+    let fingerprints = keys.fingerprints();
+    let open_pgp = keys.open_pgp.as_ref().map(Keyring::export).transpose();
+    let open_pgp = open_pgp
+        .map_err(|error| error.because_of(Kind::Environment, "cannot export the trusted keys of OpenPGP"))?
+        .unwrap_or_default();
+    let TrustedKeys { cosign: keys, certificates, .. } = keys;
+    let vendor = vendor.clone();
+    Ok((CustomerPolicy { vendor, hosts, keys, open_pgp, certificates, names, mirrors }, fingerprints))
 }

@@ -73,13 +73,18 @@ pub(super) fn policy_controller(policy: &CustomerPolicy) -> String {
     text
 }
 
-/// A ClusterPolicy of Kyverno. A signature with a key has no entry in a log of Sigstore's, so none is looked for.
+/// A ClusterPolicy of Kyverno, for signatures of cosign, or else of Notation. A signature with a key has no entry in a log of
+/// Sigstore's, so none is looked for.
 pub(super) fn kyverno(policy: &CustomerPolicy) -> String {
     let mut text = head("kyverno.io/v1", "ClusterPolicy", policy);
     text.push_str(
         "spec:\n  validationFailureAction: Enforce\n  background: false\n  rules:\n  - name: signed\n    match:\n      any:\n      \
-         - resources:\n          kinds:\n          - Pod\n    verifyImages:\n    - imageReferences:\n",
+         - resources:\n          kinds:\n          - Pod\n    verifyImages:\n",
     );
+    text.push_str(match policy.keys.is_empty() {
+        true => "    - type: Notary\n      imageReferences:\n",
+        false => "    - imageReferences:\n",
+    });
     for host in &policy.hosts {
         text.push_str(&format!("      - \"{host}/*\"\n"));
     }
@@ -88,6 +93,12 @@ pub(super) fn kyverno(policy: &CustomerPolicy) -> String {
         text.push_str("        - keys:\n            publicKeys: |\n");
         text.push_str(&indented(key, 14));
         text.push_str("            rekor:\n              ignoreTlog: true\n            ctlog:\n              ignoreSCT: true\n");
+    }
+    if policy.keys.is_empty() {
+        for certificate in &policy.certificates {
+            text.push_str("        - certificates:\n            cert: |\n");
+            text.push_str(&block(&certificate.to_pem(), 14));
+        }
     }
     text
 }
@@ -98,5 +109,9 @@ fn head(version: &str, kind: &str, policy: &CustomerPolicy) -> String {
 
 /// The key in PEM, as the lines of a block in YAML.
 fn indented(key: &PublicKey, spaces: usize) -> String {
-    key.to_pem().lines().map(|line| format!("{:spaces$}{line}\n", "")).collect()
+    block(&key.to_pem(), spaces)
+}
+
+fn block(pem: &str, spaces: usize) -> String {
+    pem.lines().map(|line| format!("{:spaces$}{line}\n", "")).collect()
 }

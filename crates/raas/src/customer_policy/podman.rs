@@ -13,7 +13,8 @@ pub(super) fn policy(policy: &CustomerPolicy) -> String {
     let keys: Vec<String> = policy.keys.iter().map(|key| STANDARD.encode(key.to_pem())).collect();
     let rule = |host: &String| {
         let identity = match policy.identity() {
-            // A signature of cosign has no tag, so the repository alone can be compared.
+            // A signature of cosign has no tag, and an atomic signature has one that another tag may follow: so the
+            // repository alone can be compared.
             Identity::Pulled => json!({"type": "matchRepository"}),
             Identity::Below(prefix) => {
                 json!({"type": "remapIdentity", "prefix": host, "signedPrefix": prefix})
@@ -21,6 +22,11 @@ pub(super) fn policy(policy: &CustomerPolicy) -> String {
         };
         let mut rule = json!({"type": "sigstoreSigned", "signedIdentity": identity});
         match keys.as_slice() {
+            [] => {
+                rule["type"] = "signedBy".into();
+                rule["keyType"] = "GPGKeys".into();
+                rule["keyData"] = STANDARD.encode(&policy.open_pgp).into();
+            }
             [one] => rule["keyData"] = one.as_str().into(),
             // podman 5.3 and later.
             several => rule["keyDatas"] = json!(several),

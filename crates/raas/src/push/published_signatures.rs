@@ -1,4 +1,4 @@
-//! The cosign signatures that a repository publishes beside its images.
+//! The signatures that a repository publishes beside its images: cosign's, and atomic signatures.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,20 +7,25 @@ use raas_publish::home::Vendor;
 use raas_publish::publication::Current;
 use raas_signatures::signature_manifest::{self, MAX_SIGNATURES};
 use raas_types::crane::{BlobEntry, tree};
-use raas_types::{Descriptor, Digest, Manifest, ManifestBody, ObjectKey, RepositoryName, media_type};
+use raas_types::{
+    AtomicSignature, Descriptor, Digest, Manifest, ManifestBody, ObjectKey, RepositoryName, media_type,
+};
 
+use super::source::Signatures;
 use super::transfer::{Stored, StoredManifest};
 
 /// Stores a small object.
 pub(super) type Put<'a> = &'a dyn Fn(&ObjectKey, &[u8]) -> Result<(), Failure>;
 
-/// What a repository publishes so far of the images of a push: which of them, and their signatures under cosign's tags.
+/// What a repository publishes so far of the images of a push: which of them, and their signatures.
 #[derive(Debug, Default)]
 pub(super) struct PublishedSignatures {
     /// The published manifests of the repository.
     manifests: BTreeSet<Digest>,
-    /// The signatures by their image.
+    /// The signatures under cosign's tags by their image.
     signatures: BTreeMap<Digest, Published>,
+    /// The atomic signatures by their image.
+    atomic: Signatures,
     /// Whether they stay published if the source has none.
     stay: bool,
 }
@@ -52,6 +57,9 @@ impl PublishedSignatures {
         let Some(head) = record.head()? else { return Ok(published) };
         let Some(v2) = Current::read(&record, &head, name)?.v2 else { return Ok(published) };
         for image in images {
+            if let Some(atomic) = v2.signatures.get(image) {
+                published.atomic.insert(*image, atomic.clone());
+            }
             let Some(digest) = v2.tags.get(&signature_manifest::tag(image)) else { continue };
             let Some(entry) = v2.manifests.get(digest) else { continue };
             if let Some(bytes) = record.read(&head, &tree::manifest(name, digest))? {
@@ -79,6 +87,11 @@ impl PublishedSignatures {
         self.signatures.get(image).map_or(&[], |published| published.layers.as_slice())
     }
 
+    /// The atomic signatures of the image.
+    pub(super) fn atomic(&self, image: &Digest) -> &[AtomicSignature] {
+        self.atomic.get(image).map_or(&[], Vec::as_slice)
+    }
+
     /// Whether they stay published if the source has none.
     pub(super) fn stay(&self) -> bool {
         self.stay
@@ -96,6 +109,9 @@ impl PublishedSignatures {
         put: Put<'_>,
     ) -> Result<(), Failure> {
         for image in images {
+            for signature in self.atomic(image) {
+                add_atomic(stored, image, signature);
+            }
             let Some(published) = self.signatures.get(image) else { continue };
             let tag = signature_manifest::tag(image);
             let of_source = stored.tags.get(&tag).copied();
@@ -122,6 +138,14 @@ impl PublishedSignatures {
             }
         }
         Ok(())
+    }
+}
+
+/// Adds an atomic signature to those of the push, unless it is among them.
+pub(super) fn add_atomic(stored: &mut Stored, image: &Digest, signature: &AtomicSignature) {
+    let all = stored.signatures.entry(*image).or_default();
+    if !all.iter().any(|known| known.is_same(signature)) {
+        all.push(signature.clone());
     }
 }
 

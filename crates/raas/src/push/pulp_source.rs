@@ -8,8 +8,9 @@ use raas_sources::registry::{Patience, Remote, RemoteOptions, atomic_signatures}
 
 use super::Options;
 use super::registry_source::{read_remote, wanted};
-use super::source::{GivenArchive, SourceArgument, SourceImage, Via, default_archive, read_archive};
-use crate::output::number;
+use super::source::{
+    GivenArchive, SourceArgument, SourceImage, Via, default_archive, note_signatures, read_archive,
+};
 use crate::progress::Progress;
 use raas_base::failure::Failure;
 use raas_publish::home::Home;
@@ -79,10 +80,7 @@ fn through_registry(
         && let Image::Manifests(set) = &source.image
     {
         source.signatures = atomic_signatures(&remote, set.manifests.keys().copied().collect())?;
-        let count: usize = source.signatures.values().map(Vec::len).sum();
-        if count > 0 {
-            progress.say(&format!("It has {}", number(count, "atomic signature")));
-        }
+        note_signatures(&source.signatures, progress);
     }
     Ok(source)
 }

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use raas_image::{Image, Limits};
 use raas_sources::registry::{
     LoginSource, ReadOptions, RegistryAddress, Remote, RemoteOptions, Transport, WantedAttachments,
-    WantedImages, read_images,
+    WantedImages, atomic_signatures, read_images,
 };
 use raas_types::Tag;
 
 use super::Options;
 use super::report::Source;
-use super::source::{Signatures, SourceArgument, SourceImage, tag_list};
+use super::source::{Signatures, SourceArgument, SourceImage, note_signatures, tag_list};
 use super::source_login::SourceLogin;
 use crate::output::number;
 use crate::progress::Progress;
@@ -69,10 +69,12 @@ impl RegistryAccess {
     }
 }
 
-/// Reads the manifests that are asked for. The blobs stay in the registry.
+/// Reads the manifests that are asked for, and with `with_atomic` their atomic signatures, if the registry has a list of
+/// them. The blobs stay in the registry.
 pub(super) fn read(
     address: &RegistryAddress,
     options: &Options,
+    with_atomic: bool,
     limits: &Limits,
     progress: &Progress,
 ) -> Result<SourceImage, Failure> {
@@ -87,7 +89,12 @@ pub(super) fn read(
         _ => {}
     }
     let remote = Remote::find(&named, remote)?;
-    read_remote(&remote, &address.to_string(), &wanted, options, limits, progress)
+    let mut source = read_remote(&remote, &address.to_string(), &wanted, options, limits, progress)?;
+    if with_atomic && let Image::Manifests(set) = &source.image {
+        source.signatures = atomic_signatures(&remote, set.manifests.keys().copied().collect())?;
+        note_signatures(&source.signatures, progress);
+    }
+    Ok(source)
 }
 
 /// Reads the wanted images of a repository.

@@ -42,11 +42,11 @@ pub(crate) struct Report {
     pub(crate) removed_tags: Vec<Tag>,
     /// Whether only users may see the repository.
     pub(crate) protected: bool,
-    /// The manifests with a signature that `require_signature` trusts: in the source, published already, or by `--sign`.
+    /// The manifests with a signature that `require_signature` trusts: in the source, published already, or of this push.
     #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub(crate) verified_manifests: BTreeSet<Digest>,
-    /// The manifests that `--sign` signed now. A signature that is published already is not made again, and a dry run signs
-    /// nothing.
+    /// The manifests that `--sign` or `--sign-by` signed now. A signature that is published already is not made again, and
+    /// a dry run signs nothing.
     #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub(crate) signed_manifests: Vec<Digest>,
     /// Objects written to the bucket. A dry run counts layers and configs only.

@@ -6,14 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
+use std::time::SystemTime;
 
 use raas_base::failure::{Context as _, Failure, Kind};
 use raas_base::parallel;
 use raas_image::{Image, ManifestSet};
 use raas_publish::storage::Storage;
 use raas_signatures::signature_manifest::{self, MAX_SIGNATURES, PAYLOAD, SIGNATURE};
-use raas_signatures::{Invalid, bundle, simple_signing};
-use raas_types::{Descriptor, Digest, ManifestBody, ObjectKey, RepositoryName, Tag};
+use raas_signatures::{Invalid, bundle, notation, simple_signing};
+use raas_types::{AtomicSignature, Descriptor, Digest, ManifestBody, ObjectKey, RepositoryName, Tag, Utc};
 
 use super::image_failure::OrFail as _;
 use super::published_signatures::PublishedSignatures;
@@ -28,9 +29,6 @@ const AT_ONCE: usize = 16;
 const MOST_IMAGES: usize = 5;
 const MOST_REASONS: usize = 5;
 
-/// The type of an artifact with a signature of Notation. Source: Notary Project, signature-specification.md.
-const NOTATION: &str = "application/vnd.cncf.notary.signature";
-
 /// What decides whether an image may be published.
 pub(super) struct SignatureCheck<'a> {
     pub(super) policy: &'a SignaturePolicy,
@@ -40,8 +38,8 @@ pub(super) struct SignatureCheck<'a> {
     pub(super) published: &'a PublishedSignatures,
     /// The bucket that has the published signatures.
     pub(super) storage: &'a dyn Storage,
-    /// The command that pushes the image with a signature.
-    pub(super) to_sign: &'a str,
+    /// What pushes the image with a signature. `None` if raas makes no signature that could count.
+    pub(super) to_sign: Option<&'a str>,
 }
 
 /// Whether the signatures of `--sign` count.
@@ -117,12 +115,40 @@ impl SignatureCheck<'_> {
             if Digest::of(&payload) != layer.digest {
                 continue;
             }
-            let verified = simple_signing::verify(&payload, signature, image, &self.policy.keys);
-            if verified.is_ok_and(|verified| self.policy.check_name(&verified).is_ok()) {
+            let verified = simple_signing::verify(&payload, signature, image, &self.policy.keys.cosign);
+            if verified.is_ok_and(|verified| self.policy.check_name(verified.reference.as_deref()).is_ok()) {
+                return Ok(true);
+            }
+        }
+        for signature in self.published.atomic(image) {
+            if self.verify_atomic(image, signature)?.is_ok() {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Whether an atomic signature counts, or why it does not.
+    fn verify_atomic(
+        &self,
+        image: &Digest,
+        signature: &AtomicSignature,
+    ) -> Result<Result<(), String>, Failure> {
+        let Some(keyring) = &self.policy.keys.open_pgp else {
+            return Ok(Err(
+                "it is an OpenPGP signature, and none of the trusted keys is one of OpenPGP".into()
+            ));
+        };
+        let checked = keyring.verify(&signature.bytes(), simple_signing::MAX_PAYLOAD as usize);
+        let checked = checked.map_err(|error| {
+            error.because_of(Kind::Environment, format!("cannot check an atomic signature of {image}"))
+        })?;
+        Ok(match checked {
+            Ok(signed) => simple_signing::read_atomic(&signed.content, image)
+                .map_err(|invalid| invalid.to_string())
+                .and_then(|name| self.policy.check_name(Some(&name))),
+            Err(bad) => Err(bad.to_string()),
+        })
     }
 
     fn verify_all(
@@ -154,6 +180,12 @@ impl SignatureCheck<'_> {
         let (layer, limit) = match &found.kind {
             FoundKind::Payload(layer) => (layer, simple_signing::MAX_PAYLOAD),
             FoundKind::Bundle(layer) => (layer, bundle::MAX_BUNDLE),
+            FoundKind::Notation(_) if self.policy.keys.certificates.is_empty() => {
+                let why = "it is a signature of Notation, and none of the trusted keys is a certificate";
+                return Ok(Err(why.into()));
+            }
+            FoundKind::Notation(layer) => (layer, notation::MAX_ENVELOPE),
+            FoundKind::Atomic(signature) => return self.verify_atomic(image, signature),
             FoundKind::Unknown(reason) => return Ok(Err(reason.clone())),
         };
         let Some(content) = set.blobs.get(&layer.digest).and_then(|blob| blob.content.as_ref()) else {
@@ -167,8 +199,9 @@ impl SignatureCheck<'_> {
         if Digest::of(&bytes) != layer.digest {
             return Ok(Err(format!("its content does not have the digest {}", layer.digest)));
         }
-        let keys = &self.policy.keys;
+        let keys = &self.policy.keys.cosign;
         let verified = match &found.kind {
+            FoundKind::Notation(_) => return Ok(self.verify_notation(set, image, &bytes)),
             FoundKind::Bundle(_) => bundle::verify(&bytes, image, keys),
             _ => match layer.annotation(SIGNATURE) {
                 Some(signature) => simple_signing::verify(&bytes, signature, image, keys),
@@ -176,9 +209,23 @@ impl SignatureCheck<'_> {
             },
         };
         Ok(match verified {
-            Ok(verified) => self.policy.check_name(&verified),
+            Ok(verified) => self.policy.check_name(verified.reference.as_deref()),
             Err(invalid) => Err(invalid.to_string()),
         })
+    }
+
+    /// Whether an envelope of Notation counts, or why it does not.
+    fn verify_notation(&self, set: &ManifestSet, image: &Digest, envelope: &[u8]) -> Result<(), String> {
+        let Some(item) = set.manifests.get(image) else {
+            return Err("the source does not have the image".into());
+        };
+        let (media_type, size) = (item.manifest.media_type.as_str(), item.bytes.len() as u64);
+        let target = notation::Target { digest: image, media_type, size };
+        let now = Utc::of(SystemTime::now());
+        notation::verify(envelope, &target, &self.policy.keys.certificates, now)
+            .map_err(|invalid| invalid.to_string())?;
+        // The payload gives the image no name.
+        self.policy.check_name(None)
     }
 
     fn without_manifests(&self) -> Failure {
@@ -192,10 +239,29 @@ impl SignatureCheck<'_> {
             Coming::DoesNot { why, hint } => {
                 failure.caused_by(why.clone()).hint(format!("{hint}; nothing was stored"))
             }
-            _ => failure
-                .hint(format!("{}; nothing was stored", self.to_sign))
-                .hint("or push a signed image from a registry or an OCI image layout"),
+            _ => {
+                let signed = "push a signed image from a registry or an OCI image layout";
+                match self.to_sign {
+                    Some(command) => {
+                        failure.hint(format!("{command}; nothing was stored")).hint(format!("or {signed}"))
+                    }
+                    None => failure.hint(format!("{signed}; nothing was stored")),
+                }
+            }
         }
+    }
+
+    /// The commands with which a vendor makes signatures that count.
+    fn at_the_source(&self) -> String {
+        let keys = &self.policy.keys;
+        let commands = [
+            (!keys.cosign.is_empty(), "`cosign sign --recursive --key KEY IMAGE`"),
+            (keys.open_pgp.is_some(), "`skopeo copy --all --sign-by FINGERPRINT`"),
+            (!keys.certificates.is_empty(), "`notation sign IMAGE`"),
+        ];
+        let commands: Vec<&str> =
+            commands.iter().filter(|(counts, _)| *counts).map(|(_, name)| *name).collect();
+        commands.join(" or ")
     }
 
     fn refusal(&self, set: &ManifestSet, missing: &[Digest], outcomes: &Outcomes) -> Failure {
@@ -214,16 +280,18 @@ impl SignatureCheck<'_> {
         );
         let failure = Failure::new(Kind::Refused, message);
         match &self.coming {
-            Coming::DoesNot { why, hint } => {
-                failure.caused_by(format!("{why}; {}", told.join("; "))).hint(format!("{hint}; nothing was stored"))
-            }
+            Coming::DoesNot { why, hint } => failure
+                .caused_by(format!("{why}; {}", told.join("; ")))
+                .hint(format!("{hint}; nothing was stored")),
             _ => failure
                 .caused_by(told.join("; "))
-                .hint(
-                    "sign it at its source, `cosign sign --recursive --key KEY IMAGE`, and push it again with its \
-                     signatures; nothing was stored",
-                )
-                .hint(format!("or sign it with a key that `require_signature` trusts: {}", self.to_sign)),
+                .hint(format!(
+                    "sign it at its source, {}, and push it again with its signatures; nothing was stored",
+                    self.at_the_source()
+                ))
+                .hint_if(self.to_sign.map(|command| {
+                    format!("or sign it with a key that `require_signature` trusts: {command}")
+                })),
         }
     }
 }
@@ -243,6 +311,10 @@ enum FoundKind {
     Payload(Descriptor),
     /// A sigstore bundle.
     Bundle(Descriptor),
+    /// An envelope of Notation.
+    Notation(Descriptor),
+    /// An OpenPGP message.
+    Atomic(AtomicSignature),
     /// Something else, and why it does not count.
     Unknown(String),
 }
@@ -261,8 +333,7 @@ fn find(set: &ManifestSet, atomic: &Signatures) -> BTreeMap<Digest, Vec<Found>> 
             let shown = format!("referrer {}", digest.short());
             let all = found.entry(subject.digest).or_default();
             match item.manifest.artifact_type.as_deref() {
-                Some(NOTATION) => all
-                    .push(Found::unknown(shown, "it is a signature of Notation, which raas does not check")),
+                Some(notation::ARTIFACT_TYPE) => all.push(in_notation(set, digest, shown)),
                 Some(bundle::MEDIA_TYPE) => all.extend(in_bundles(set, digest, &shown)),
                 // Another attachment may have any layers. Only payloads of signatures are looked at.
                 _ => all.extend(in_manifest(set, digest, &shown).into_iter().filter(Found::is_payload)),
@@ -270,10 +341,11 @@ fn find(set: &ManifestSet, atomic: &Signatures) -> BTreeMap<Digest, Vec<Found>> 
         }
     }
     for (image, signatures) in atomic {
-        let why = "it is an OpenPGP signature, which raas does not check";
-        let shown = |n: usize| format!("atomic signature {}", n + 1);
-        let all = found.entry(*image).or_default();
-        all.extend((0..signatures.len()).map(|n| Found::unknown(shown(n), why)));
+        let atomic = |(n, signature): (usize, &AtomicSignature)| Found {
+            what: format!("atomic signature {}", n + 1),
+            kind: FoundKind::Atomic(signature.clone()),
+        };
+        found.entry(*image).or_default().extend(signatures.iter().enumerate().map(atomic));
     }
     found
 }
@@ -302,6 +374,21 @@ fn in_bundles(set: &ManifestSet, manifest: &Digest, shown: &str) -> Vec<Found> {
         kind: FoundKind::Bundle(layer.clone()),
     };
     layers.take(MAX_SIGNATURES).enumerate().map(found).collect()
+}
+
+/// The envelope in an artifact of Notation. Source: Notary Project, signature-specification.md, "OCI Signatures": it has one
+/// layer.
+fn in_notation(set: &ManifestSet, manifest: &Digest, what: String) -> Found {
+    match layers(set, manifest) {
+        [layer] if layer.media_type == notation::JWS => {
+            Found { what, kind: FoundKind::Notation(layer.clone()) }
+        }
+        [layer] if layer.media_type == notation::COSE => Found::unknown(
+            what,
+            "its envelope is COSE, and raas reads those in JSON: `notation sign --signature-format jws`",
+        ),
+        _ => Found::unknown(what, &format!("it has not one layer with the media type {}", notation::JWS)),
+    }
 }
 
 fn layers<'a>(set: &'a ManifestSet, manifest: &Digest) -> &'a [Descriptor] {

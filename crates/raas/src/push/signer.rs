@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use raas_base::Secret;
 use raas_base::failure::{Failure, Kind};
 use raas_signatures::signature_manifest::{self, PAYLOAD, SIGNATURE};
-use raas_signatures::{KeyFile, PublicKey, SigningKey, SigningKeyError, Verified, simple_signing};
+use raas_signatures::{KeyFile, PublicKey, SigningKey, SigningKeyError, simple_signing};
 use raas_types::{Descriptor, Digest, Manifest, ObjectKey, RepositoryName};
 
 use super::published_signatures::{PublishedSignatures, Put, blob_entry, layers_of, publish_signatures};
@@ -59,18 +59,8 @@ impl Signer {
         addresses: &[RegistryAddress],
         name: &RepositoryName,
     ) -> Result<Self, Failure> {
-        if addresses.is_empty() {
-            let message = "--sign signs the name that people pull, and the vendor has no `registry_host`";
-            return Err(
-                Failure::new(Kind::Usage, message).hint("set `registry_host` in the vendor's section")
-            );
-        }
-        let key = read_key(argument)?;
-        Ok(Self {
-            key,
-            file: argument.key.clone(),
-            names: addresses.iter().map(|address| format!("{address}/{name}")).collect(),
-        })
+        let names = public_names("--sign", addresses, name)?;
+        Ok(Self { key: read_key(argument)?, file: argument.key.clone(), names })
     }
 
     /// The key that signs.
@@ -88,13 +78,6 @@ impl Signer {
         &self.names
     }
 
-    /// What its signatures will say, one for each name.
-    pub(super) fn coming(&self) -> impl Iterator<Item = Verified> {
-        self.names
-            .iter()
-            .map(|name| Verified { key: self.public_key().clone(), reference: Some(name.clone()) })
-    }
-
     /// Signs every image of the push, and adds the signatures to it. `published` are the signatures that the repository has
     /// so far: a signature that is there already stays, so that the same push again changes nothing.
     ///
@@ -107,13 +90,7 @@ impl Signer {
         published: &PublishedSignatures,
         put: Put<'_>,
     ) -> Result<SignedImages, Failure> {
-        let parse = |stored: &StoredManifest| Manifest::parse(&stored.bytes, Some(&stored.media_type)).ok();
-        let images: Vec<Digest> = stored
-            .manifests
-            .iter()
-            .filter(|(_, manifest)| parse(manifest).is_some_and(|manifest| is_image(&manifest)))
-            .map(|(digest, _)| *digest)
-            .collect();
+        let images = images_of(stored);
         let mut new = Vec::new();
         for image in &images {
             if self.sign_one(name, image, stored, published, put)? {
@@ -180,6 +157,31 @@ impl Signer {
     }
 }
 
+/// The names that people pull: the vendor's hosts, each with the name of the repository. `option` signs them.
+///
+/// # Errors
+/// The vendor has no host.
+pub(super) fn public_names(
+    option: &str,
+    addresses: &[RegistryAddress],
+    name: &RepositoryName,
+) -> Result<Vec<String>, Failure> {
+    if addresses.is_empty() {
+        let message =
+            format!("{option} signs the name that people pull, and the vendor has no `registry_host`");
+        return Err(Failure::new(Kind::Usage, message).hint("set `registry_host` in the vendor's section"));
+    }
+    Ok(addresses.iter().map(|address| format!("{address}/{name}")).collect())
+}
+
+/// The images of a push, which are signed.
+pub(super) fn images_of(stored: &Stored) -> Vec<Digest> {
+    let parse = |stored: &StoredManifest| Manifest::parse(&stored.bytes, Some(&stored.media_type)).ok();
+    let images = stored.manifests.iter();
+    let images = images.filter(|(_, manifest)| parse(manifest).is_some_and(|manifest| is_image(&manifest)));
+    images.map(|(digest, _)| *digest).collect()
+}
+
 /// Reads the key, and decrypts it.
 ///
 /// # Errors
@@ -193,7 +195,7 @@ pub(super) fn read_key(argument: &SignArgument) -> Result<SigningKey, Failure> {
         match error {
             SigningKeyError::Password => failure.hint("correct the password"),
             SigningKeyError::Cipher => failure.hint(format!(
-                "encrypt it as cosign does, `cosign import-key-pair --key {}`: raas reads no other encryption",
+                "encrypt it with AES: `openssl pkcs8 -topk8 -v2 aes-256-cbc -in {} -out NEW`",
                 file.display()
             )),
             _ => failure.hint(
@@ -213,8 +215,7 @@ pub(super) fn read_key(argument: &SignArgument) -> Result<SigningKey, Failure> {
 /// The password of an encrypted key: the first line of the file, or the value of the variable.
 fn password(file: Option<&Path>, key: &Path) -> Result<Secret, Failure> {
     if let Some(file) = file {
-        let text = read_private(file, "--sign-password-file")?;
-        return Ok(Secret::new(text.expose().lines().next().unwrap_or_default()));
+        return password_of(file);
     }
     match env::var(PASSWORD) {
         Ok(password) => Ok(Secret::new(password)),
@@ -226,6 +227,12 @@ fn password(file: Option<&Path>, key: &Path) -> Result<Secret, Failure> {
             "give the password in the variable {PASSWORD}, or in a file with --sign-password-file"
         ))),
     }
+}
+
+/// The first line of the file of `--sign-password-file`.
+pub(super) fn password_of(file: &Path) -> Result<Secret, Failure> {
+    let text = read_private(file, "--sign-password-file")?;
+    Ok(Secret::new(text.expose().lines().next().unwrap_or_default()))
 }
 
 /// Reads a file that only its owner and its group may read.

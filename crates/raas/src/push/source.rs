@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::ValueEnum;
-use raas_image::{Archive, Image, Input, Limits, SourceKind, Store, Wanted};
+use raas_image::{Archive, Image, Input, Limits, Selection, SourceKind, Store, Wanted};
 use raas_sources::pulp::Export;
 use raas_sources::registry::RegistryAddress;
 use raas_types::{AtomicSignature, Digest, ImageReferenceError, RepositoryName, Tag};
@@ -17,6 +17,7 @@ use super::image_failure::{OrFail as _, failure_of_source};
 use super::report::Source;
 use super::{pulp_source, registry_source};
 use crate::config::Config;
+use crate::output::number;
 use crate::progress::Progress;
 use raas_base::failure::{Failure, Kind};
 use raas_base::redact;
@@ -138,7 +139,9 @@ pub(super) fn read_image(
 ) -> Result<SourceImage, Failure> {
     match &options.from {
         SourceArgument::Registry(address) if options.via == Via::Registry => {
-            return registry_source::read(address, options, limits, progress);
+            // It costs a request, and few registries have such signatures. They matter to a policy.
+            let asks = !config.vendor(&options.vendor).require_signature.is_empty();
+            return registry_source::read(address, options, asks, limits, progress);
         }
         SourceArgument::Pulp | SourceArgument::Default => {
             if let Some(pulp) = config.pulpserver.settings()? {
@@ -200,29 +203,30 @@ pub(super) fn read_archive(
         progress.say(&format!("Its tag {from} is published as {to}"));
     }
     progress.notes(image.notes());
-    let signatures = signatures(&archive, &image)?;
+    let signatures = signatures(&archive, &selection, &image, progress)?;
     let source = Source { name: archive.what().to_owned(), kind: selection.kind().word(), repository };
     Ok(SourceImage { source, kind: Some(selection.kind()), image, private: false, export: None, signatures })
 }
 
-/// The atomic signatures that a bundle of `raas export` has of the manifests.
-fn signatures(archive: &Archive, image: &Image) -> Result<Signatures, Failure> {
-    let mut found = Signatures::new();
-    let Image::Manifests(set) = image else { return Ok(found) };
-    for digest in set.manifests.keys() {
-        let of_bytes = |bytes: Vec<u8>| {
-            AtomicSignature::of_bytes(digest, &bytes).map_err(|error| {
-                Failure::new(Kind::Refused, format!("a signature of {digest} in {} is none", archive.what()))
-                    .caused_by(error)
-                    .hint("export the image again")
-            })
-        };
-        let signatures = archive.signatures(digest).or_fail()?;
-        if !signatures.is_empty() {
-            found.insert(*digest, signatures.into_iter().map(of_bytes).collect::<Result<_, _>>()?);
-        }
-    }
+/// The atomic signatures that the archive has of the manifests.
+fn signatures(
+    archive: &Archive,
+    selection: &Selection,
+    image: &Image,
+    progress: &Progress,
+) -> Result<Signatures, Failure> {
+    let Image::Manifests(set) = image else { return Ok(Signatures::new()) };
+    let found = archive.signatures(selection, &set.manifests.keys().copied().collect()).or_fail()?;
+    note_signatures(&found, progress);
     Ok(found)
+}
+
+/// Says how many atomic signatures the source has.
+pub(super) fn note_signatures(signatures: &Signatures, progress: &Progress) {
+    let count: usize = signatures.values().map(Vec::len).sum();
+    if count > 0 {
+        progress.say(&format!("It has {}", number(count, "atomic signature")));
+    }
 }
 
 /// The tags for a line of progress: `the tag 1.0`, or `the tags 1.0, latest` with the first 20, and the number of the

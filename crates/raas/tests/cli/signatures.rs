@@ -354,7 +354,8 @@ fn a_bundle_of_sigstore_counts_and_other_signatures_are_named() {
     );
     let notation = with("application/vnd.cncf.notary.signature", signs);
     assert!(
-        refused(&sandbox, &notation).contains("it is a signature of Notation, which raas does not check")
+        refused(&sandbox, &notation)
+            .contains("it has not one layer with the media type application/jose+json")
     );
     accepted(&sandbox, &with(bundle::MEDIA_TYPE, signs));
 }
@@ -379,7 +380,7 @@ fn a_policy_that_cannot_be_read_stops_the_push_and_the_check_of_the_configuratio
         ("missing.pub", "cannot read"),
         ("acme.key", "it holds a private key"),
         ("p384.pub", "no ECDSA key of the curve P-256"),
-        ("keyless-ci@acme.example", "raas checks signatures of public keys only"),
+        ("keyless-ci@acme.example", "raas checks no keyless signatures"),
         ("awskms://alias/acme", "is no file"),
         ("", "the value is empty"),
     ] {
@@ -506,8 +507,32 @@ fn the_key_of_a_push_is_private_and_its_password_comes_from_a_file_or_a_variable
     fs::set_permissions(&public, fs::Permissions::from_mode(0o600)).unwrap();
     assert!(run(&push(&public)).contains("it holds no private key"));
 
-    let encrypted = include_str!("../../../raas-signatures/tests/data/encrypted.key");
-    let encrypted = sandbox.write("cosign.key", encrypted);
+    let des = sandbox.write("des.key", include_str!("../../../raas-signatures/tests/data/des3.key"));
+    fs::set_permissions(&des, fs::Permissions::from_mode(0o600)).unwrap();
+    let failure = run(&push(&des));
+    assert!(failure.contains("encrypted in a way that raas does not read"), "{failure}");
+    assert!(failure.contains("openssl pkcs8 -topk8 -v2 aes-256-cbc"), "{failure}");
+
+    for file in [
+        include_str!("../../../raas-signatures/tests/data/encrypted.key"),
+        include_str!("../../../raas-signatures/tests/data/pbkdf2.key"),
+    ] {
+        encrypted_key_opens_with_its_password(file);
+    }
+    sandbox.write("raas.cfg", "");
+    assert!(run(&push(&open)).contains("the vendor has no `registry_host`"));
+}
+
+/// Signs with an encrypted key, whose password is `secret`.
+fn encrypted_key_opens_with_its_password(file: &str) {
+    let sandbox = Sandbox::new();
+    sandbox.write("raas.cfg", "[acme]\nregistry_host = r.acme.example\n");
+    let encrypted = sandbox.write("acme.key", file);
+    let push = |key: &str| ["push", "acme", "app", "--from", SAVED, "--sign", key].map(str::to_owned);
+    let run = |arguments: &[String]| {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        sandbox.fails(2, &arguments)
+    };
     fs::set_permissions(&encrypted, fs::Permissions::from_mode(0o600)).unwrap();
     let failure = run(&push(&encrypted));
     assert!(failure.contains("there is no password") && failure.contains("COSIGN_PASSWORD"), "{failure}");
@@ -522,9 +547,6 @@ fn the_key_of_a_push_is_private_and_its_password_comes_from_a_file_or_a_variable
     let mut command = sandbox.command(&push(&encrypted).each_ref().map(String::as_str));
     let output = command.env("COSIGN_PASSWORD", "secret").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-
-    sandbox.write("raas.cfg", "");
-    assert!(run(&push(&encrypted)).contains("the vendor has no `registry_host`"));
 }
 
 #[test]

@@ -236,8 +236,9 @@ pub(in crate::sections) static SECTION: Section<Draft> = Section {
         ),
         Key::<Draft>::new(
             "require_signature",
-            "the PEM files of the public keys, ECDSA of P-256 as cosign makes them, of which one must have signed each image: \
-             raas rejects a push or a sync of an image without such a signature",
+            "the files of the keys of which one must have signed each image: public keys of cosign in PEM, keys of OpenPGP as \
+             `gpg --export` writes them, certificates of Notation in PEM; raas rejects a push or a sync of an image without \
+             such a signature",
             "/etc/raas/bigdatainc.pub",
             |draft, value, folder| {
                 draft.settings.require_signature = key_files(value, folder)?;

@@ -154,7 +154,10 @@ pub(super) const NAMES: &[(&str, &str)] = &[
     ("target", "The system that raas is built for."),
     ("text", "A document, as it stands in its file."),
     ("to", "After a change: the commit, or the digest that a tag has now."),
-    ("trusted_keys", "The SHA-256 of each trusted public key in DER."),
+    (
+        "trusted_keys",
+        "The SHA-256 of each trusted public key or certificate in DER, and the fingerprint of each trusted key of OpenPGP.",
+    ),
     ("unchanged_repositories", "The names of the repositories that were so before."),
     ("unreadable", "How many lines are not of a server's log."),
     ("unreadable_customers", "The customers whose files are damaged."),
