@@ -11,6 +11,7 @@ pub mod kubernetes;
 pub mod layers;
 pub mod oci;
 pub mod openshift2;
+pub mod otlp;
 pub mod pulp2;
 pub mod pulp2_server;
 pub mod pulp3;

@@ -7,6 +7,8 @@
 //!                 ├──▶ status, doctor, pulls, mirror_config         │
 //!                 └──▶ fleet, follow ──▶ sites, storage ────────────┘
 //! ```
+//!
+//! Every step of a publication is a span of `traces`.
 
 #![cfg_attr(
     not(feature = "operator"),
@@ -59,6 +61,8 @@ mod status;
 mod storage;
 mod sync;
 mod sync_rule;
+#[cfg_attr(not(feature = "traces"), path = "traces/without.rs")]
+mod traces;
 mod trust;
 mod url;
 mod vendors;
