@@ -22,7 +22,8 @@ from release.program import X86_64, build, is_static
 from release.sbom import document
 from release.source import ROOT, ReleaseError, commit, crate_version, output
 
-FEATURES = ["--no-default-features", "--features", "credentials"]
+FEATURES = ["credentials", "traces"]
+OPTIONS = ["--no-default-features", "--features", ",".join(FEATURES)]
 AUTHORITIES = pathlib.Path("/etc/ssl/certs/ca-certificates.crt")
 # The most bytes of the image, packed.
 MOST = 12 << 20
@@ -77,7 +78,7 @@ def sbom(image):
     """What is in the image."""
     main = {"type": "container", "bom-ref": "image", "name": "raas", "version": crate_version()}
     main["hashes"] = [{"alg": "SHA-256", "content": image["digest"].removeprefix("sha256:")}]
-    return document(main, X86_64.target, FEATURES)
+    return document(main, X86_64.target, OPTIONS)
 
 
 def provenance(image, profile):
@@ -86,7 +87,7 @@ def provenance(image, profile):
     source = {"uri": "git+https://github.com/raas-registry/raas", "digest": {"gitCommit": revision}}
     definition = {
         "buildType": "https://github.com/raas-registry/raas/blob/main/deploy/image.py",
-        "externalParameters": {"profile": profile, "target": X86_64.target, "features": ["credentials"]},
+        "externalParameters": {"profile": profile, "target": X86_64.target, "features": FEATURES},
         "internalParameters": {"rustc": output("rustc", "--version").strip()},
         "resolvedDependencies": [source],
     }
@@ -136,7 +137,7 @@ def main():
     parser.add_argument("output", type=pathlib.Path)
     given = parser.parse_args()
     given.output.mkdir(parents=True, exist_ok=True)
-    program = given.program or build(X86_64, given.profile, given.target_dir.resolve(), FEATURES)
+    program = given.program or build(X86_64, given.profile, given.target_dir.resolve(), OPTIONS)
     inspect(program)
     stripped, folder = given.output / "raas", given.output / "layout"
     output("strip", "--strip-all", "-o", stripped, program)

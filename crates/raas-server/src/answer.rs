@@ -46,6 +46,17 @@ pub(crate) enum Pending {
     Content(ContentPlan, Option<Fetched>, Visitor),
 }
 
+impl Pending {
+    /// What is waited for first, in a word.
+    pub(crate) fn what(&self) -> &'static str {
+        match self {
+            Pending::Visitor(_) => "login",
+            Pending::Content(ContentPlan::File(_), ..) => "file",
+            Pending::Content(ContentPlan::Proxy(_), ..) => "origin",
+        }
+    }
+}
+
 /// Answers a request from memory, and returns what it was for. Fails if something must be waited for: the content of a
 /// layer, or the visitor of a site that has an access policy.
 #[expect(

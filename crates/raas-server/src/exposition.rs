@@ -14,6 +14,7 @@ use crate::pulls::PullQueue;
 use crate::site::{Site, Snapshot};
 use crate::state::ServerState;
 use crate::tls::{Certificate, Certificates};
+use crate::traces::Traces;
 
 /// All metrics, and the state of every site.
 pub(crate) fn render(state: &ServerState, snapshot: &Snapshot) -> String {
@@ -64,6 +65,10 @@ pub(crate) fn render(state: &ServerState, snapshot: &Snapshot) -> String {
         "Lines of the log that were lost because nobody read it, or because it could not be written.",
     );
     page.line("raas_log_lines_lost_total", "", state.lost_log_lines.load(Ordering::Relaxed));
+    for (name, help, number) in state.traces.iter().flat_map(Traces::counters) {
+        page.family(name, "counter", help);
+        page.line(name, "", number);
+    }
     page.certificates(metrics, certificates.as_deref());
 
     page.sites(

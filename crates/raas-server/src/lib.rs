@@ -34,12 +34,12 @@
 //!   │            │          │
 //! auth   origin   metrics   fetched  who may read │ URLs of objects │ counters │ what a request was for
 //!   │       │        │         │
-//! catalog   route   error   files   http   http_client   shutdown
+//! catalog   route   error   files   http   http_client   shutdown   traces
 //! ```
 //!
 //! The last line knows nothing of the server: `catalog` is what a site publishes, `route` parses paths, `error` has the
 //! specification's error codes, `files` opens and follows files, `http` has hosts, headers and ranges, `http_client`
-//! sends requests, and `shutdown` tells connections that the server stops.
+//! sends requests, `shutdown` tells connections that the server stops, and `traces` says what took long.
 //!
 //! A request goes down the first column. `docs/request-handling.md` has every decision that the server takes about it,
 //! with its test.
@@ -71,6 +71,7 @@ mod shutdown;
 mod site;
 mod state;
 mod tls;
+mod traces;
 mod uuid;
 mod watch;
 
@@ -89,3 +90,4 @@ pub use raas_types::{HostName, HostNameError, RepositoryPattern};
 pub use serve::{serve, serve_and_tell};
 pub use site::{Bucket, ContentFolders, CraneRules, Metadata, ProxyRules, SiteConfig, SiteSource};
 pub use tls::CertificateFiles;
+pub use traces::{AttributeValue, SlowWork, SpanCounts, TraceReceiver, Traces};

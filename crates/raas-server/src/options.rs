@@ -14,6 +14,7 @@ use crate::auth::{GuessLimit, TokenKey};
 use crate::notify::Notify;
 use crate::origin::BaseUrl;
 use crate::tls::CertificateFiles;
+use crate::traces::Traces;
 
 /// The settings of a server. The defaults suit production; tests shorten the times.
 #[derive(Debug, Clone)]
@@ -37,6 +38,8 @@ pub struct Options {
     pub notify: Option<Notify>,
     /// The receiver of notifications of publications.
     pub notify_publications: Option<Notify>,
+    /// Who receives what takes long. None by default: then no work is measured for it.
+    pub traces: Option<Traces>,
     /// How long the server still accepts connections after it was told to stop. Meanwhile it is not ready, so that a
     /// load balancer sends new clients elsewhere.
     pub drain_delay: Duration,
@@ -104,6 +107,7 @@ impl Default for Options {
             metrics: None,
             notify: None,
             notify_publications: None,
+            traces: None,
             drain_delay: Duration::ZERO,
             grace: Duration::from_secs(30),
             // As long as Go's own server waits.

@@ -125,6 +125,40 @@ impl Route<'_> {
     }
 }
 
+impl Route<'_> {
+    /// The path without what it names. None for a path that is no route.
+    pub(crate) fn template(&self) -> Option<&'static str> {
+        Some(match self {
+            Route::Health => "/-/healthz",
+            Route::Ready => "/-/readyz",
+            Route::Revision => "/-/revision",
+            Route::Metadata => "/-/metadata",
+            Route::Token => "/token",
+            Route::Page => "/",
+            Route::Feed => "/feed.atom",
+            Route::Crane { v2: false } => "/crane/repositories",
+            Route::Crane { v2: true } => "/crane/repositories/v2",
+            Route::V1(V1::Ping) => "/v1/_ping",
+            Route::V1(V1::Users) => "/v1/users",
+            Route::V1(V1::Search) => "/v1/search",
+            Route::V1(V1::Images(_)) => "/v1/repositories/{name}/images",
+            Route::V1(V1::Tags(_)) => "/v1/repositories/{name}/tags",
+            Route::V1(V1::Tag(..)) => "/v1/repositories/{name}/tags/{tag}",
+            Route::V1(V1::File(..)) => "/v1/images/{id}/{file}",
+            Route::V2(V2::Base) => "/v2/",
+            Route::V2(V2::Catalog) => "/v2/_catalog",
+            Route::V2(V2::Tags(_)) => "/v2/{name}/tags/list",
+            Route::V2(V2::Tag(..)) => "/v2/{name}/manifests/{tag}",
+            Route::V2(V2::Manifest(..)) => "/v2/{name}/manifests/{digest}",
+            Route::V2(V2::Blob(..)) => "/v2/{name}/blobs/{digest}",
+            Route::V2(V2::Referrers(..)) => "/v2/{name}/referrers/{digest}",
+            Route::V2(V2::Signatures(..)) => "/extensions/v2/{name}/signatures/{digest}",
+            Route::V2(V2::Upload) => "/v2/{name}/blobs/uploads/",
+            Route::Unknown(_) => return None,
+        })
+    }
+}
+
 /// The API of a path that is not decoded.
 pub(crate) fn api(path: &str) -> Api {
     let under =

@@ -97,6 +97,7 @@ impl Server {
             is_started: AtomicBool::new(false),
             is_stopping: AtomicBool::new(false),
             lost_log_lines: Arc::clone(&options.lost_log_lines),
+            traces: options.traces.clone(),
         });
         if let (Some(acme), Some(tls)) = (options.acme.clone(), &tls) {
             tasks.push(start_acme(acme, tls, &state, &options.forward_proxies).await?);

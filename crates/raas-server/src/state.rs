@@ -15,6 +15,7 @@ use crate::origin::BaseUrl;
 use crate::pulls::PullQueue;
 use crate::site::Snapshot;
 use crate::tls::Certificates;
+use crate::traces::Traces;
 
 /// The state of a server.
 pub(crate) struct ServerState {
@@ -40,6 +41,8 @@ pub(crate) struct ServerState {
     pub(crate) is_started: AtomicBool,
     /// Whether the server was told to stop. It may still accept connections for a while.
     pub(crate) is_stopping: AtomicBool,
+    /// Who receives what takes long.
+    pub(crate) traces: Option<Traces>,
     /// The lines of the log that were lost.
     pub(crate) lost_log_lines: Arc<AtomicU64>,
 }

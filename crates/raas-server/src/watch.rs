@@ -19,6 +19,7 @@ use crate::http_client::HttpClient;
 use crate::metrics::RedirectCounters;
 use crate::site::{LoadStats, Metadata, MetadataHealth, Site, SiteConfig, SiteSource, Snapshot};
 use crate::state::ServerState;
+use crate::traces::Traces;
 
 mod archive;
 mod document_store;
@@ -88,6 +89,8 @@ pub(crate) struct WatchContext {
     pub(crate) changed: Arc<Notify>,
     /// The secret of the server's own tokens.
     pub(crate) token_key: TokenKey,
+    /// Who receives what takes long.
+    pub(crate) traces: Option<Traces>,
 }
 
 /// The delay between the first polls of buckets that appear together, so that hundreds of them are not asked at one

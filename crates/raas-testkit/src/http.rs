@@ -33,7 +33,7 @@ struct State {
 type Script = dyn Fn(&Asked) -> Reply + Send + Sync;
 
 /// A request to a scripted server.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Asked {
     /// `GET`, `HEAD`
     pub method: String,

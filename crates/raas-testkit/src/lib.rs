@@ -14,6 +14,7 @@ pub mod layers;
 pub mod notation;
 pub mod oci;
 pub mod openshift2;
+pub mod otlp;
 pub mod pulp2;
 pub mod pulp2_server;
 pub mod pulp3;

@@ -22,6 +22,7 @@ use crate::config::{Config, ConfigRequest, NeededSections};
 use crate::fleet::Reload;
 use crate::output;
 use crate::storage::say_on_stderr;
+use crate::traces;
 use raas_base::failure::Failure;
 use raas_base::interrupt;
 use raas_publish::home::Home;
@@ -182,6 +183,25 @@ impl Command {
         }
     }
 
+    /// The name of the command's trace, if the command publishes.
+    fn trace_name(&self) -> Option<&'static str> {
+        Some(match self {
+            Command::Push(_) => "raas push",
+            Command::Sync(_) => "raas sync",
+            Command::Rollback(_) => "raas rollback",
+            Command::Tag(_) => "raas tag",
+            Command::Deprecate(_) => "raas deprecate",
+            Command::Undeprecate(_) => "raas undeprecate",
+            Command::Unpublish(_) => "raas unpublish",
+            Command::Retire(_) => "raas retire",
+            Command::Remove(_) => "raas remove",
+            Command::Protect(_) => "raas protect",
+            Command::Unprotect(_) => "raas unprotect",
+            Command::Access(arguments) if arguments.publishes() => "raas access",
+            _ => return None,
+        })
+    }
+
     /// The vendor that the command is for, if it is for one.
     fn vendor(&self) -> Option<&VendorName> {
         match self {
@@ -239,8 +259,15 @@ impl Cli {
     }
 
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        if self.globals.quiet {
+            output::be_quiet();
+        }
         let vendor = self.command.vendor().map(ToString::to_string);
-        self.run_command().map_err(|failure| match vendor {
+        let done = match self.command.trace_name() {
+            Some(name) => traces::command(name, vendor.as_deref(), &output::warning, || self.run_command()),
+            None => self.run_command(),
+        };
+        done.map_err(|failure| match vendor {
             Some(vendor) => failure.of_vendor(&vendor),
             None => failure,
         })
@@ -253,9 +280,6 @@ impl Cli {
             interrupt::may_publish();
         }
         interrupt::watch(&say_on_stderr());
-        if globals.quiet {
-            output::be_quiet();
-        }
         let home = || {
             let home = Home::new(globals.home.clone())?;
             if globals.verbose {

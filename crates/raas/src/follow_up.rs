@@ -15,6 +15,7 @@ use crate::backup;
 use crate::config::{Config, RegistryAddress};
 use crate::platform;
 use crate::registry::{self, Endpoint};
+use crate::traces::stage;
 
 /// Waits until servers serve a publication, and backs it up in the configuration repository.
 pub(crate) struct FollowUp<'a> {
@@ -92,17 +93,20 @@ impl FollowUp<'_> {
     pub(crate) fn run(&self, commit: &CommitId) -> Result<Followed, Failure> {
         let vendor = self.registry.vendor;
         let servers = Local::new(self.home.servers()).servers(vendor.name())?;
-        let served = await_served(self.home, vendor, &servers, commit, self.say);
+        let served =
+            stage("wait until served", || await_served(self.home, vendor, &servers, commit, self.say));
         // The publication is backed up even if a server does not serve it.
-        let backed_up =
-            !self.no_backup && backup::back_up(self.config, &self.registry, commit, self.name, self.say)?;
+        let back_up = || backup::back_up(self.config, &self.registry, commit, self.name, self.say);
+        let backed_up = !self.no_backup && stage("back up", back_up)?;
         served?;
-        platform::deliver(self.home, self.config, vendor, self.say)?;
+        stage("deliver", || platform::deliver(self.home, self.config, vendor, self.say))?;
         let settings = self.config.vendor(vendor.name());
-        let registry = settings
-            .registry_addresses
-            .first()
-            .map(|registry| self.registry(registry, &|served| is_served(&vendor.record(), commit, served)));
+        let registry = match settings.registry_addresses.first() {
+            Some(registry) => Some(stage("wait for registry", || {
+                Ok(self.registry(registry, &|served| is_served(&vendor.record(), commit, served)))
+            })?),
+            None => None,
+        };
         Ok(Followed { servers, registry, backed_up })
     }
 

@@ -7,6 +7,8 @@
 //!                 ├──▶ status, doctor, pulls, mirror_config         │
 //!                 └──▶ fleet, follow ──▶ sites, storage ────────────┘
 //! ```
+//!
+//! Every step of a publication is a span of `traces`.
 
 #![cfg_attr(
     not(feature = "operator"),
@@ -54,6 +56,8 @@ mod sites;
 mod status;
 mod storage;
 mod sync;
+#[cfg_attr(not(feature = "traces"), path = "traces/without.rs")]
+mod traces;
 mod trust;
 mod trusted_keys;
 mod vendors;

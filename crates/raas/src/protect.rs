@@ -18,6 +18,7 @@ use crate::follow_up::FollowUp;
 use crate::output;
 use crate::report::Published;
 use crate::storage::OpenRegistry;
+use crate::traces::stage;
 
 /// The arguments of both commands.
 #[derive(Debug, Args)]
@@ -88,14 +89,21 @@ impl Protect<'_> {
         let say = Say::new(output::note);
         let open = OpenRegistry::open(&vendor, config, say.clone())?;
         let registry = open.registry();
-        let change = access::change_protection(&registry, pattern, to)?;
+        let change = stage("publish", || access::change_protection(&registry, pattern, to))?;
         let name = change.repositories.first();
         let follow_up = FollowUp { home, config, registry, name, no_backup, say: &|line| say.line(line) };
-        let published = Instant::now();
+        let begun = Instant::now();
         let followed = follow_up.run(&change.done.commit)?;
-        if let Some(doubt) = followed.doubt(published) {
+        if let Some(doubt) = followed.doubt(begun) {
             output::note(&format!("Note: {doubt}"));
         }
+        let published = Published {
+            commit: change.done.commit.to_string(),
+            changed: change.done.changed,
+            served: followed.is_served(),
+            backed_up: followed.backed_up,
+        }
+        .traced();
         if json {
             output::json(&ProtectReport {
                 vendor: vendor_name.clone(),
@@ -104,12 +112,7 @@ impl Protect<'_> {
                 changed_repositories: change.repositories,
                 unchanged_repositories: change.unchanged,
                 changed_patterns: change.patterns.iter().map(ToString::to_string).collect(),
-                published: Published {
-                    commit: change.done.commit.to_string(),
-                    changed: change.done.changed,
-                    served: followed.is_served(),
-                    backed_up: followed.backed_up,
-                },
+                published,
             });
         } else {
             self.print(&change);

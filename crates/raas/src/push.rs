@@ -54,6 +54,7 @@ use crate::follow_up::{FollowUp, Served};
 use crate::immutable::ImmutableTags;
 use crate::progress::Progress;
 use crate::storage::{OpenRegistry, check_storage};
+use crate::traces::{self, stage};
 use crate::vendors;
 pub(crate) use attach::certify as certify_source;
 pub(crate) use gpg_signer::SignByArgument;
@@ -155,26 +156,28 @@ pub(crate) fn push(
     progress: &Progress,
 ) -> Result<Report, Failure> {
     let run = Run::new(home, config, options, progress);
+    run.describe();
     let vendor = run.check()?;
     let signing = Signing::prepare(config, options)?;
-    let federation = Sources::gather(&config.redhat, &config.workspace(home))?;
+    let federation = stage("read masks", || Sources::gather(&config.redhat, &config.workspace(home)))?;
     let masks = run.masks(&federation);
     let open = OpenRegistry::open(&vendor, config, progress.as_say())?;
-    run.catch_up(&vendor, &open)?;
-    let source = run.read()?;
-    let valid = signing.check(options, &source, &vendor, open.storage(), &|line: &str| progress.say(line))?;
+    stage("catch up", || run.catch_up(&vendor, &open))?;
+    let source = stage("read source", || run.read())?;
+    let say = |line: &str| progress.say(line);
+    let valid = stage("check signatures", || signing.check(options, &source, &vendor, open.storage(), &say))?;
     run.check_certification(&masks, &source)?;
     run.create_vendor(&vendor, &open)?;
     let registry = open.registry();
     let (Planned { rules, content }, mut report) =
-        run.plan(&registry, &federation, &masks, source, &valid.published)?;
+        stage("plan", || run.plan(&registry, &federation, &masks, source, &valid.published))?;
     if options.dry_run {
         report.verified_manifests = valid.images;
         return Ok(run.foresee(&registry, &content, report));
     }
-    let stored = run.transfer(&registry, content, &signing, valid, &mut report)?;
+    let stored = stage("transfer", || run.transfer(&registry, content, &signing, valid, &mut report))?;
     let notes = signing.notes(&report);
-    let done = run.publish(&registry, &rules, &stored, notes, &mut report)?;
+    let done = stage("publish", || run.publish(&registry, &rules, &stored, notes, &mut report))?;
     run.follow_up(&registry, &done, report)
 }
 
@@ -238,6 +241,14 @@ impl<'a> Run<'a> {
 }
 
 impl Run<'_> {
+    /// Says in the trace what is pushed.
+    fn describe(&self) {
+        let Options { vendor, image, dry_run, .. } = self.options;
+        traces::set("raas.vendor", vendor.as_str());
+        traces::set("raas.repository", image.name.as_str());
+        traces::set("raas.dry_run", *dry_run);
+    }
+
     /// Checks what can be checked without the source and the bucket. Returns the vendor, which need not exist.
     fn check(&self) -> Result<Vendor, Failure> {
         let Self { home, config, options, .. } = self;
@@ -278,6 +289,8 @@ impl Run<'_> {
     fn read(&self) -> Result<SourceImage, Failure> {
         let Self { home, config, options, progress, limits, .. } = self;
         let source = source::read_image(home, config, options, limits, progress)?;
+        traces::set("raas.source", source.source.name.as_str());
+        traces::set("raas.source_kind", source.source.kind);
         if source.is_protected() {
             let name = &options.image.name;
             progress.say(&format!("Note: {name} is protected, as its source says: only users may see it"));
@@ -291,9 +304,11 @@ impl Run<'_> {
         if !config.vendor(&options.vendor).require_certified {
             return Ok(());
         }
-        let images =
-            certify::certify(&source.image, masks, &self.limits, &|line: &str| self.progress.say(line))?;
-        certify::require(&images, &options.image.name, &options.vendor)
+        stage("check certification", || {
+            let say = |line: &str| self.progress.say(line);
+            let images = certify::certify(&source.image, masks, &self.limits, &say)?;
+            certify::require(&images, &options.image.name, &options.vendor)
+        })
     }
 
     /// Creates a missing vendor, and its bucket if the configuration says so. A dry run does not.
@@ -464,6 +479,7 @@ impl Run<'_> {
             limits: &self.limits,
             progress: self.progress,
             spool: self.home.root(),
+            span: traces::current(),
         };
         let mut stored = transfer.run(plan, report)?;
         stored.signatures = signatures;
@@ -531,6 +547,7 @@ impl Run<'_> {
         report.registry = addresses.first().map(ToString::to_string);
         report.requests = registry.storage.capabilities().requests();
         report.seconds = self.begun.elapsed().as_secs_f64();
+        report.trace();
         report
     }
 }

@@ -7,6 +7,8 @@ use raas_publish::difference::{DeprecationChange, RepositoryChange, TagChange};
 use raas_types::{Digest, Tag, Utc};
 use serde::{Serialize, Serializer};
 
+use crate::traces;
+
 /// A publication that the command has made, or that was made already.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -21,6 +23,15 @@ pub(crate) struct Published {
 }
 
 impl Published {
+    /// Says it in the trace, too.
+    pub(crate) fn traced(self) -> Self {
+        traces::set("raas.commit", self.commit.as_str());
+        traces::set("raas.changed", self.changed);
+        traces::set("raas.served", self.served);
+        traces::set("raas.backed_up", self.backed_up);
+        self
+    }
+
     /// The line for people.
     pub(crate) fn line(&self) -> String {
         let published = if self.changed { "Published" } else { "Nothing changed: it is published already," };

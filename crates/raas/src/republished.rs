@@ -17,6 +17,7 @@ use crate::follow_up::FollowUp;
 use crate::output;
 use crate::report::{self, Published};
 use crate::storage::OpenRegistry;
+use crate::traces::{self, stage};
 use crate::vendors;
 
 /// Changes the publication of an image.
@@ -65,7 +66,9 @@ impl Republish<'_> {
         let open = OpenRegistry::open(&vendor, config, say.clone())?;
         open.remember_storage()?;
         let registry = open.registry();
-        let Republished { what, tags, change, done } = publish(&registry, name)?;
+        traces::set("raas.repository", name.as_str());
+        let Republished { what, tags, change, done } = stage("publish", || publish(&registry, name))?;
+        traces::set("raas.tags", tags.keys().map(ToString::to_string).collect::<Vec<_>>());
         let follow_up =
             FollowUp { home, config, registry, name: Some(name), no_backup, say: &|line| say.line(line) };
         let followed = follow_up.run(&done.commit)?;
@@ -80,7 +83,8 @@ impl Republish<'_> {
                 changed: done.changed,
                 served: followed.is_served(),
                 backed_up: followed.backed_up,
-            },
+            }
+            .traced(),
         })
     }
 }

@@ -23,6 +23,7 @@ use crate::config::{Config, Referrers, SyncRule, SyncSource};
 use crate::progress::Progress;
 use crate::push::{self, SourceArgument};
 use crate::report::FailureReport;
+use crate::traces::{self, stage};
 pub(crate) use metrics::write as write_metrics;
 use source::{AT_ONCE, Located, digests, locate};
 
@@ -151,7 +152,7 @@ pub(crate) fn sync(
             seconds: 0.0,
         };
         let run = Run { home, config, options, progress, vendor, rule };
-        if let Err(failure) = run.image(&mut report) {
+        if let Err(failure) = stage("sync image", || run.image(&mut report)) {
             report.outcome = Outcome::Failed;
             report.error = Some(FailureReport::from(&failure));
             progress.say(&format!("{vendor}/{}: {failure}", rule.image));
@@ -198,11 +199,14 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn image(&self, report: &mut ImageReport) -> Result<(), Failure> {
+        traces::set("raas.vendor", self.vendor.as_str());
+        traces::set("raas.repository", self.rule.image.as_str());
         let Located { address, access, private } =
             locate(self.config, self.vendor, &self.rule.image, &self.rule.source, self.progress.as_say())?;
         report.source = Some(address.to_string());
         let remote = Remote::find(&address, access)?;
-        let compared = self.compare(&remote, &address, report);
+        traces::set("raas.source", address.to_string());
+        let compared = stage("compare with source", || self.compare(&remote, &address, report));
         report.requests = remote.requests();
         let Compared { published, heads } = compared?;
         // An image that became private at its source must not stay public here.

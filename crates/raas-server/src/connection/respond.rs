@@ -1,4 +1,4 @@
-//! Answers a request, and reports it to the metrics, the pull counters and the access log.
+//! Answers a request, and reports it to the metrics, the pull counters, the access log and the traces.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -20,6 +20,10 @@ use crate::http::{headers, host};
 use crate::in_flight::{ClientConnection, InFlight};
 use crate::response::Response;
 use crate::route;
+
+mod slow_request;
+
+use slow_request::SlowRequest;
 
 /// An answer in progress. Nearly all are ready at once, without a boxed future.
 pub(super) enum Answering {
@@ -47,10 +51,10 @@ pub(super) fn respond(client: &Arc<ClientConnection>, request: Request<Incoming>
     if !request.body().is_end_stream() {
         client.progress.has_body();
     }
-    let (trace, tracked) = RequestTrace::begin(Arc::clone(client), &request, Instant::now());
+    let (report, tracked) = RequestReport::begin(Arc::clone(client), &request, Instant::now());
     match answer_from_memory(&client.state, &request, tracked, client.remote) {
-        Ok((response, fetched)) => Answering::Ready(Some(trace.end(request, response, fetched))),
-        Err(pending) => Answering::Pending(Box::pin(trace.wait(pending, request, tracked))),
+        Ok((response, fetched)) => Answering::Ready(Some(report.end(request, response, fetched, None))),
+        Err(pending) => Answering::Pending(Box::pin(report.wait(pending, request, tracked))),
     }
 }
 
@@ -60,10 +64,10 @@ pub(super) async fn respond_in_time(
     request: Request<()>,
     now: Instant,
 ) -> Response {
-    let (trace, tracked) = RequestTrace::begin(Arc::clone(client), &request, now);
+    let (report, tracked) = RequestReport::begin(Arc::clone(client), &request, now);
     match answer_from_memory(&client.state, &request, tracked, client.remote) {
-        Ok((response, fetched)) => trace.end(request, response, fetched),
-        Err(pending) => trace.wait(pending, request, tracked).await,
+        Ok((response, fetched)) => report.end(request, response, fetched, None),
+        Err(pending) => report.wait(pending, request, tracked).await,
     }
 }
 
@@ -73,24 +77,51 @@ pub(super) fn respond_from_memory(
     request: Request<()>,
     now: Instant,
 ) -> Option<Response> {
-    let (trace, tracked) = RequestTrace::begin(Arc::clone(client), &request, now);
+    let (report, tracked) = RequestReport::begin(Arc::clone(client), &request, now);
     let (response, fetched) = answer_from_memory(&client.state, &request, tracked, client.remote).ok()?;
-    Some(trace.end(request, response, fetched))
+    Some(report.end(request, response, fetched, None))
+}
+
+/// Tells the traces of a slow request whose connection ends before the answer begins: this is dropped then.
+struct Unanswered<'a, B> {
+    report: &'a RequestReport,
+    request: &'a Request<B>,
+    waited_for: &'static str,
+    is_answered: bool,
+}
+
+impl<B> Unanswered<'_, B> {
+    fn answered(mut self) {
+        self.is_answered = true;
+    }
+}
+
+impl<B> Drop for Unanswered<'_, B> {
+    fn drop(&mut self) {
+        let RequestReport { started, in_flight, .. } = self.report;
+        if let Some(traces) = in_flight.client.state.traces.as_ref().filter(|_| !self.is_answered)
+            && traces.is_slow(started.elapsed())
+        {
+            let (client, took, waited_for) = (&*in_flight.client, started.elapsed(), Some(self.waited_for));
+            SlowRequest { request: self.request, client, took, waited_for }.abandoned(traces);
+        }
+    }
 }
 
 /// What is known of a request while it is answered.
-struct RequestTrace {
+struct RequestReport {
     started: Instant,
     in_flight: InFlight,
     remote: Remote,
     log_line: Option<Box<AccessLogLine>>,
 }
 
-impl RequestTrace {
+impl RequestReport {
     fn begin<B>(client: Arc<ClientConnection>, request: &Request<B>, started: Instant) -> (Self, Tracked) {
         let remote = forwarded::client(&client.state.trusted_proxies, client.remote, request.headers());
         let log_line = AccessLogLine::begin(request, remote, started);
-        let tracked = if log_line.is_some() { Tracked::All } else { Tracked::Counted };
+        let is_told = log_line.is_some() || client.state.traces.is_some();
+        let tracked = if is_told { Tracked::All } else { Tracked::Counted };
         (Self { started, in_flight: InFlight::begin(client), remote, log_line }, tracked)
     }
 
@@ -101,16 +132,32 @@ impl RequestTrace {
         let certificates = certificates.as_ref();
         let in_flight = progress.in_flight();
         let peer = Peer { address: self.remote.ip(), certificates, is_forwarded_tls, in_flight };
+        let waited_for = pending.what();
+        let unanswered = Unanswered { report: &self, request: &request, waited_for, is_answered: false };
         let (response, fetched) = answer(pending, state, &request, &peer, tracked).await;
-        self.end(request, response, fetched)
+        unanswered.answered();
+        self.end(request, response, fetched, Some(waited_for))
     }
 
-    /// Reports the answer, and recycles the memory of the request's headers.
-    fn end<B>(self, request: Request<B>, mut response: Response, fetched: Option<Fetched>) -> Response {
+    /// Reports the answer, and recycles the memory of the request's headers. `waited_for` is what the answer was waited for.
+    fn end<B>(
+        self,
+        request: Request<B>,
+        mut response: Response,
+        fetched: Option<Fetched>,
+        waited_for: Option<&'static str>,
+    ) -> Response {
         let Self { started, in_flight, remote, mut log_line } = self;
         let state = &in_flight.client.state;
         let status = response.status;
-        state.metrics.answered(route::api(request.uri().path()), status, started.elapsed());
+        let took = started.elapsed();
+        state.metrics.answered(route::api(request.uri().path()), status, took);
+        if let Some(traces) = &state.traces
+            && traces.is_slow(took)
+        {
+            let (client, request) = (&*in_flight.client, &request);
+            SlowRequest { request, client, took, waited_for }.answered(status, fetched.as_ref(), traces);
+        }
         let is_success = status.is_success() || status.is_redirection();
         if let Some(record) = &mut log_line {
             record.answered(status, fetched.clone());

@@ -31,6 +31,7 @@ pub(super) async fn load<S: SiteSource>(
         state: options.state.clone(),
         changed: Arc::default(),
         token_key: options.token_key.clone(),
+        traces: options.traces.clone(),
     };
     let mut watcher = Watcher::new(Arc::new(sites), context);
     let loading = spawn_blocking(move || watcher.first().map(|snapshot| (watcher, snapshot)));

@@ -27,6 +27,7 @@ mod intake;
 mod last_served;
 mod refusal;
 mod remote;
+mod slow;
 
 use intake::PartReader;
 use last_served::LastServed;
@@ -56,7 +57,7 @@ pub(super) async fn follow(
     Begin { after, meanwhile }: Begin,
 ) {
     let WatchContext { every, every_with_customers, .. } = context;
-    let watcher = Arc::clone(&context.changed);
+    let (watcher, traces) = (Arc::clone(&context.changed), context.traces.clone());
     let note = context.state.as_deref().map(|state| LastServed::new(state, &vendor, origin.display_name()));
     let mut memory = SequenceMemory { note, sequence: None, cannot_write: false };
     memory.recall().await;
@@ -66,9 +67,13 @@ pub(super) async fn follow(
     tokio::time::sleep(after).await;
     loop {
         let begun = Instant::now();
+        let polled = reader.poll().await;
+        if let Some(traces) = traces.as_ref().filter(|traces| traces.is_slow(begun.elapsed())) {
+            slow::tell(traces, &vendor, &reader, &polled, begun.elapsed());
+        }
         // The time that the service takes to say that nothing is new is a part of the pause. After other polls the pause is
         // whole, so that neither a broken bucket nor a vendor that publishes all the time keeps the server busy.
-        let spent = match reader.poll().await {
+        let spent = match polled {
             Ok(changed) => {
                 let is_new = changed.is_some();
                 let before = health.confirmed(changed, reader.pointer.as_ref());

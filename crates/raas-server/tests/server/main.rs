@@ -29,5 +29,6 @@ mod snapshots;
 mod support;
 mod tls;
 mod tokens;
+mod traces;
 mod upstream;
 mod users;

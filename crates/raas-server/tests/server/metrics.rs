@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use raas_server::{Acme, BaseUrl, Bucket, Metadata, Notify, Options, Origin, SiteConfig, SiteSource};
+use raas_server::{Acme, BaseUrl, Bucket, Metadata, Notify, Options, Origin, SiteConfig, SiteSource, Traces};
 use raas_types::crane::tree;
 use raas_types::media_type::{DOCKER_MANIFEST, OCI_INDEX};
 
 use crate::customers::customer;
 use crate::support::{Answer, Folders, Published, Server, ask, image_id, later, soon, v1_document};
+use crate::traces::Told;
 use crate::upstream::{Fault, Upstream};
 
 pub(crate) struct Counted {
@@ -84,7 +85,8 @@ pub(crate) fn everything() -> String {
     let notify = Some(Notify::new("http://127.0.0.1:1/", None).unwrap());
     let sites = vec![SiteConfig { bucket: Bucket::Redirect(origin), ..folders.site() }, elsewhere];
     let notify_publications = notify.clone();
-    let options = Options { notify, notify_publications, ..Options::default() };
+    let traces = Some(Traces::new(Duration::from_secs(60), Told::default()));
+    let options = Options { notify, notify_publications, traces, ..Options::default() };
     let counted = Counted::start_with(sites, options);
     let ask = |method: &str, agent: &str, path: &str| {
         let url = format!("http://acme.localhost/v2/app/{path}");

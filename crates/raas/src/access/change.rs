@@ -17,6 +17,7 @@ use crate::follow_up::FollowUp;
 use crate::output;
 use crate::report::Published;
 use crate::storage::OpenRegistry;
+use crate::traces::stage;
 
 /// A change of one customer.
 pub(crate) struct Change<'a> {
@@ -69,11 +70,12 @@ impl Change<'_> {
         let open = OpenRegistry::open(&vendor, config, say.clone())?;
         let registry = open.registry();
         let mut what = String::new();
-        let done = access::change_customer(&registry, self.customer, damaged, |before| {
+        let edit = |before| {
             let (customer, subject) = edit(before)?;
             what.clone_from(&subject);
             Ok((customer, subject))
-        })?;
+        };
+        let done = stage("publish", || access::change_customer(&registry, self.customer, damaged, edit))?;
         published();
         let follow_up =
             FollowUp { home, config, registry, name: None, no_backup, say: &|line| say.line(line) };
@@ -95,10 +97,11 @@ impl Change<'_> {
         let open = OpenRegistry::open(&vendor, config, say.clone())?;
         let registry = open.registry();
         let what = format!("Remove customer {}", self.customer);
-        let done = access::remove_customer(&registry, self.customer, |customer| {
+        let check = |customer: Option<&Customer>| {
             check(customer)?;
             Ok(what.clone())
-        })?;
+        };
+        let done = stage("publish", || access::remove_customer(&registry, self.customer, check))?;
         let done = done.ok_or_else(|| self.unknown())?;
         let follow_up =
             FollowUp { home, config, registry, name: None, no_backup, say: &|line| say.line(line) };
@@ -117,7 +120,8 @@ impl Change<'_> {
             changed: done.changed,
             served: followed.is_served(),
             backed_up: followed.backed_up,
-        };
+        }
+        .traced();
         Ok(ChangeReport { vendor: self.vendor.clone(), customer: self.customer.clone(), what, published })
     }
 

@@ -57,6 +57,11 @@ impl Arguments {
             Command::Remove(remove) => &remove.target.vendor,
         }
     }
+
+    /// Whether the command changes customers, which is a publication.
+    pub(crate) fn publishes(&self) -> bool {
+        !matches!(self.command, Command::List(_) | Command::Show(_))
+    }
 }
 
 /// The customer that a command changes.

@@ -13,6 +13,7 @@ use crate::immutable::ImmutableTags;
 use crate::output::{self, number};
 use crate::progress::bytes;
 use crate::storage::OpenRegistry;
+use crate::traces::{self, stage};
 use crate::vendors;
 use raas_base::Say;
 use raas_base::failure::{Context as _, Failure, Kind};
@@ -90,11 +91,15 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
     }
     open.remember_storage()?;
     for name in &names {
-        let done =
-            republish::unpublish(&registry, name, None, &|tags: &[Tag]| immutable.check_removal(tags))?.done;
-        let say = |line: &str| say.line(line);
-        let no_backup = arguments.nocommit;
-        FollowUp { home, config, registry, name: Some(name), no_backup, say: &say }.run(&done.commit)?;
+        let done = stage("remove image", || {
+            traces::set("raas.repository", name.as_str());
+            let may_remove = |tags: &[Tag]| immutable.check_removal(tags);
+            let done = stage("publish", || republish::unpublish(&registry, name, None, &may_remove))?.done;
+            let say = |line: &str| say.line(line);
+            let no_backup = arguments.nocommit;
+            FollowUp { home, config, registry, name: Some(name), no_backup, say: &say }.run(&done.commit)?;
+            Ok(done)
+        })?;
         if !arguments.json {
             output::line(&format!("Took {name} out of the registry, as commit {}", done.commit.short()));
         }

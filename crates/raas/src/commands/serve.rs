@@ -33,6 +33,7 @@ use crate::fleet::{Fleet, Reload};
 use crate::log::{self, LogFormat};
 use crate::output;
 use crate::sites::Buckets;
+use crate::traces::ServerTraces;
 use auth::AuthArgs;
 use bind::{bind, bind_for_clients};
 use from_home::{FromHome, KeptRegistration};
@@ -115,6 +116,9 @@ pub(crate) fn run(
     options.state = arguments.stateless.state.clone().or_else(systemd::state_folder);
     let log = log::start(arguments.log, !arguments.no_access_log);
     options.lost_log_lines = log.lost();
+    // Dropped before the log, which gets what is said about the last spans.
+    let traces = ServerTraces::start(arguments.observability.trace_slower_than);
+    options.traces = traces.receiver();
     output::wait_briefly();
     for warning in config.warnings() {
         tracing::warn!(warning, "the configuration");

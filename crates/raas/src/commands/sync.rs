@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::output::{self, number};
 use crate::progress::Progress;
 use crate::sync::{self, ImageReport, Options, Outcome, Report};
+use crate::traces;
 use raas_base::failure::Failure;
 use raas_publish::home::Home;
 
@@ -59,6 +60,7 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
     };
     let progress = if arguments.json { Progress::quiet() } else { Progress::shown() };
     let report = sync::sync(home, config, &options, &progress)?;
+    traces::set("raas.failed_images", report.failed() as u64);
     if arguments.json {
         output::json(&report);
     } else {

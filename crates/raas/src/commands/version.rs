@@ -55,6 +55,7 @@ fn report() -> VersionReport {
         ("kubernetes", cfg!(feature = "kubernetes")),
         ("operator", cfg!(feature = "operator")),
         ("s3", cfg!(feature = "s3")),
+        ("traces", cfg!(feature = "traces")),
     ];
     VersionReport {
         version: env!("CARGO_PKG_VERSION"),

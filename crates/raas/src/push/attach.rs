@@ -15,6 +15,7 @@ use crate::certify::{self, ImageCertification};
 use crate::config::Config;
 use crate::progress::Progress;
 use crate::storage::OpenRegistry;
+use crate::traces;
 use raas_publish::home::{Home, Vendor};
 use raas_publish::publication::Current;
 use raas_sources::federation::Sources;
@@ -76,6 +77,7 @@ pub(crate) fn certify(
         limits: &run.limits,
         progress,
         spool: home.root(),
+        span: traces::current(),
     };
     let stored = store(&transfer, &attestations, &mut report)?;
     let rules = run.rules(&registry, &federation, false)?;

@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer};
 use super::Options;
 use super::moved::{MovedTag, MovedTags};
 use crate::report;
+use crate::traces;
 
 /// What a push did, or with `--dry-run` would do.
 #[derive(Debug, Clone, Serialize)]
@@ -96,6 +97,30 @@ pub(crate) struct Counted {
     /// The sum of their sizes, in bytes.
     #[serde(rename = "size")]
     pub(crate) bytes: u64,
+}
+
+impl Report {
+    /// Says in the trace what the push did.
+    pub(super) fn trace(&self) {
+        traces::set("raas.tags", self.tags.keys().map(ToString::to_string).collect::<Vec<_>>());
+        let digests = self.tags.values().flatten().chain(&self.untagged);
+        traces::set("raas.digests", digests.map(ToString::to_string).collect::<Vec<_>>());
+        for (name, number) in [
+            ("raas.stored_objects", self.stored.objects),
+            ("raas.stored_bytes", self.stored.bytes),
+            ("raas.present_objects", self.present.objects),
+            ("raas.present_bytes", self.present.bytes),
+            ("raas.masked_layers", self.masked.len() as u64),
+        ] {
+            traces::set(name, number);
+        }
+        if let Some(commit) = &self.commit {
+            traces::set("raas.commit", commit.as_str());
+            traces::set("raas.changed", self.changed);
+            traces::set("raas.served", self.served);
+            traces::set("raas.backed_up", self.backed_up);
+        }
+    }
 }
 
 impl Counted {

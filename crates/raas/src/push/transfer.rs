@@ -17,6 +17,7 @@ use super::report::{Counted, Report};
 use super::source::Signatures;
 use super::untagged::untagged;
 use crate::progress::{Bar, Progress};
+use crate::traces;
 use raas_base::failure::Failure;
 use raas_base::parallel;
 use raas_publish::repository_listing::RepositoryListing;
@@ -31,6 +32,8 @@ pub(super) struct Transfer<'a> {
     pub(super) progress: &'a Progress,
     /// The folder for temporary files.
     pub(super) spool: &'a Path,
+    /// The span of the transfer: layers are stored in threads of their own.
+    pub(super) span: traces::Parent,
 }
 
 /// The stored content, from which the documents are composed.
@@ -129,10 +132,12 @@ impl Transfer<'_> {
             BlobAction::Elsewhere(_) => {}
             BlobAction::Present => add_to(tally, |tally| tally.present.add(blob.size)),
             BlobAction::Copy(from) => {
-                self.storage.copy(&ObjectKey::Blob(from.repository.clone(), blob.digest), &key, blob.size)?;
-                self.count_stored(&key, blob.size, tally);
+                let from = ObjectKey::Blob(from.repository.clone(), blob.digest);
+                self.copy(&from, &key, blob.size, tally)?;
             }
-            BlobAction::Store(content) => {
+            BlobAction::Store(content) => self.span.stage("store blob", || {
+                traces::set("raas.digest", blob.digest.to_string());
+                traces::set("raas.bytes", blob.size);
                 let bar = self.progress.layer(&blob.digest.short(), content.size());
                 let bar = Arc::new(bar);
                 let options =
@@ -142,7 +147,8 @@ impl Transfer<'_> {
                 upload.commit(&key)?;
                 bar.done();
                 self.count_stored(&key, blob.size, tally);
-            }
+                Ok(())
+            })?,
         }
         Ok(())
     }
@@ -167,7 +173,10 @@ impl Transfer<'_> {
                     self.reuse(&known.digest, known.size, &how, tally)?;
                     (layer, None)
                 }
-                SavedAction::Pack => (self.pack(&content, diff_id, workers, tally)?, None),
+                SavedAction::Pack => {
+                    let pack = || self.pack(&content, diff_id, workers, tally);
+                    (self.span.stage("pack layer", pack)?, None)
+                }
             };
             Ok((diff_id, layer, location))
         })?;
@@ -195,10 +204,13 @@ impl Transfer<'_> {
         workers: usize,
         tally: &Mutex<Tally>,
     ) -> Result<PackedLayer, Failure> {
+        traces::set("raas.diff_id", diff_id.to_string());
         let bar = self.progress.layer(&diff_id.short(), content.size());
         let mut upload = self.storage.create(PutOptions::default())?;
         let packed =
             pack(content, None, &mut upload, workers, self.limits, &|bytes| bar.advance(bytes)).or_fail()?;
+        traces::set("raas.digest", packed.blob.to_string());
+        traces::set("raas.bytes", packed.blob_size);
         if packed.diff_id != diff_id {
             let rule = raas_image::Rule::DiffId { expected: diff_id, found: packed.diff_id };
             return Err(failure(raas_image::ImageError::Refused { member: content.name().to_owned(), rule }));
@@ -226,6 +238,23 @@ impl Transfer<'_> {
         Ok(())
     }
 
+    /// Copies an object within the bucket.
+    pub(super) fn copy(
+        &self,
+        from: &ObjectKey,
+        to: &ObjectKey,
+        size: u64,
+        tally: &Mutex<Tally>,
+    ) -> Result<(), Failure> {
+        self.span.stage("copy object", || {
+            traces::set("raas.object", to.to_string());
+            traces::set("raas.bytes", size);
+            self.storage.copy(from, to, size)?;
+            self.count_stored(to, size, tally);
+            Ok(())
+        })
+    }
+
     /// Makes sure that this repository has a blob that is in the bucket.
     fn reuse(
         &self,
@@ -237,8 +266,7 @@ impl Transfer<'_> {
         let key = ObjectKey::Blob(self.name.clone(), *digest);
         match how {
             BlobAction::Copy(from) => {
-                self.storage.copy(&ObjectKey::Blob(from.repository.clone(), *digest), &key, size)?;
-                self.count_stored(&key, size, tally);
+                self.copy(&ObjectKey::Blob(from.repository.clone(), *digest), &key, size, tally)?;
             }
             _ => add_to(tally, |tally| tally.present.add(size)),
         }

@@ -13,6 +13,7 @@ use super::image_failure::OrFail as _;
 use super::masked_layer;
 use super::plan::{PublishedImage, V1Action};
 use super::transfer::{Stored, StoredV1, Tally, Transfer, add_to, packing};
+use crate::traces;
 use raas_base::failure::{Failure, Kind};
 use raas_base::parallel;
 use raas_publish::storage::PutOptions;
@@ -78,7 +79,8 @@ impl Transfer<'_> {
             }
             V1Action::Store => {
                 let content = image.layer.as_ref().ok_or_else(|| missing_layer(&id)).or_fail()?;
-                let packed = self.v1_store(id, content, workers, tally)?;
+                let store = || self.v1_store(id, content, workers, tally);
+                let packed = self.span.stage("pack layer", store)?;
                 let json = self.v1_small_files(id, image, tally)?;
                 Ok(TransferredImage {
                     id,
@@ -104,6 +106,9 @@ impl Transfer<'_> {
         let mut blob = self.storage.create(PutOptions::default())?;
         let advance = |bytes| bar.advance(bytes);
         let packed = pack(content, Some(&mut raw), &mut blob, workers, self.limits, &advance).or_fail()?;
+        traces::set("raas.image_id", id.to_string());
+        traces::set("raas.digest", packed.blob.to_string());
+        traces::set("raas.bytes", packed.raw_size + packed.blob_size);
         raw.commit(&key)?;
         self.count_stored(&key, packed.raw_size, tally);
         let key = ObjectKey::Blob(self.name.clone(), packed.blob);
@@ -148,7 +153,8 @@ impl Transfer<'_> {
             && self.listing.has_to_copy(&layer_key(repository), entry.size, &entry.layer)?;
         if !is_stored {
             // The bucket has lost or damaged the published objects. Storing the layer again gives the same blob.
-            return Ok(PackedLayer::stored(&self.v1_store(id, content, workers, tally)?));
+            let store = || self.v1_store(id, content, workers, tally);
+            return Ok(PackedLayer::stored(&self.span.stage("pack layer", store)?));
         }
         for (from, to, size) in [
             (layer_key(repository), layer_key(self.name), entry.size),
@@ -157,8 +163,7 @@ impl Transfer<'_> {
             if self.listing.has(&to, size)? {
                 add_to(tally, |tally| tally.present.add(size));
             } else {
-                self.storage.copy(&from, &to, size)?;
-                self.count_stored(&to, size, tally);
+                self.copy(&from, &to, size, tally)?;
             }
         }
         Ok(PackedLayer {

@@ -51,18 +51,23 @@ impl Client {
 
     /// With this `Authorization`.
     pub(crate) fn get_with(&self, path: &str, authorization: &str) -> Answer {
-        self.request(&format!("http://{}{path}", self.address), Some(authorization))
+        self.request(&format!("http://{}{path}", self.address), Some(("authorization", authorization)))
+    }
+
+    /// As a part of this trace.
+    pub(crate) fn get_traced(&self, path: &str, traceparent: &str) -> Answer {
+        self.request(&format!("http://{}{path}", self.address), Some(("traceparent", traceparent)))
     }
 
     fn get_url(&self, url: &str) -> Answer {
         self.request(url, None)
     }
 
-    fn request(&self, url: &str, authorization: Option<&str>) -> Answer {
+    fn request(&self, url: &str, header: Option<(&str, &str)>) -> Answer {
         // Requests of raas itself are not counted as pulls.
         let mut request = self.agent.get(url).header("user-agent", "client of the tests");
-        if let Some(authorization) = authorization {
-            request = request.header("authorization", authorization);
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
         }
         if url.starts_with(&format!("http://{}", self.address)) {
             request = request.header("host", &self.host);

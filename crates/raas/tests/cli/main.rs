@@ -50,5 +50,6 @@ mod snapshot_served;
 mod storage_note;
 mod sync;
 mod systemd;
+mod traces;
 mod transcripts;
 mod two_homes;

@@ -96,6 +96,9 @@ impl Sandbox {
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env_remove("AWS_ENDPOINT_URL")
             .env_remove("AWS_ENDPOINT_URL_S3")
+            .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
+            .env_remove("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+            .env_remove("TRACEPARENT")
             // Reading the many root certificates of this machine is slow in an unoptimised program.
             .env("SSL_CERT_FILE", self.folder.path().join(AUTHORITY))
             .env_remove("SSL_CERT_DIR")

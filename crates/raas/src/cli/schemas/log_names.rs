@@ -57,7 +57,7 @@ pub(super) const LOG_NAMES: &[(&str, &str, &str)] = &[
     ("tags", "string", "The tags of a manifest that was asked for by its digest, with commas."),
     ("target", "string", "The part of the server; `access` for a request, `raas` for the command."),
     ("timestamp", "string", "The time of the line."),
-    ("url", "string", "Where notifications are sent to, without secrets."),
+    ("url", "string", "Where notifications or traces are sent to, without secrets."),
     ("user_agent", "string", "What the client calls itself."),
     ("users", "integer", "The number of users."),
     ("v1", "integer", "The number of repositories with Docker v1 content."),

@@ -1,7 +1,8 @@
-//! Options of `raas serve` for metrics and notifications.
+//! Options of `raas serve` for metrics, notifications and traces.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use raas_server::{Notify, Options};
@@ -29,6 +30,32 @@ pub(super) struct ObservabilityArgs {
     /// header. Every server of a vendor sends the notifications; those of the same change have the same id.
     #[arg(long, value_name = "URL", env = "RAAS_NOTIFY_PUBLICATIONS", hide_env_values = true)]
     notify_publications: Option<String>,
+
+    /// Trace requests and readings of metadata that take this long, such as 2s; 0ms traces all
+    ///
+    /// The server sends traces only if a variable of OpenTelemetry, such as OTEL_EXPORTER_OTLP_ENDPOINT, names a collector.
+    #[arg(
+        long,
+        value_name = "TIME",
+        env = "RAAS_TRACE_SLOWER_THAN",
+        default_value = "500ms",
+        value_parser = time
+    )]
+    pub(super) trace_slower_than: Duration,
+}
+
+/// A time on the command line: `500ms`, `2s`.
+fn time(text: &str) -> Result<Duration, String> {
+    /// A day, in milliseconds.
+    const MAX: u64 = 86_400_000;
+    let parsed = match text.strip_suffix("ms") {
+        Some(number) => number.parse().ok(),
+        None => text.strip_suffix('s').and_then(|number| number.parse::<u64>().ok()?.checked_mul(1000)),
+    };
+    let parsed = parsed.filter(|milliseconds: &u64| *milliseconds <= MAX && !text.starts_with('+'));
+    parsed
+        .map(Duration::from_millis)
+        .ok_or_else(|| "expected a number with ms or s, such as 500ms".to_owned())
 }
 
 /// An endpoint of notifications on the command line.
@@ -77,5 +104,20 @@ impl ObservabilityArgs {
         };
         let (notify, notify_publications) = (self.pulls()?, self.publications()?);
         Ok(Options { metrics, notify, notify_publications, ..options })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_a_unit() {
+        for (text, milliseconds) in [("0ms", 0), ("500ms", 500), ("2s", 2000), ("86400s", 86_400_000)] {
+            assert_eq!(time(text), Ok(Duration::from_millis(milliseconds)));
+        }
+        for bad in ["", "500", "ms", "-1ms", "+1s", "1.5s", "1 s", "1m", "86401s", "18446744073709551615s"] {
+            assert!(time(bad).is_err(), "{bad}");
+        }
     }
 }
