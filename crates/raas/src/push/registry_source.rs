@@ -91,7 +91,16 @@ pub(super) fn read(
     let remote = Remote::find(&named, remote)?;
     let mut source = read_remote(&remote, &address.to_string(), &wanted, options, limits, progress)?;
     if with_atomic && let Image::Manifests(set) = &source.image {
-        source.signatures = atomic_signatures(&remote, set.manifests.keys().copied().collect())?;
+        // A registry without such signatures may answer anything, such as a page for people. An image that needs one of them
+        // is rejected then, and this line says why.
+        match atomic_signatures(&remote, set.manifests.keys().copied().collect()) {
+            Ok(signatures) => source.signatures = signatures,
+            Err(failure) => {
+                let causes = failure.causes().join(": ");
+                progress
+                    .say(&format!("Note: no atomic signatures are read: {}: {causes}", failure.message()));
+            }
+        }
         note_signatures(&source.signatures, progress);
     }
     Ok(source)

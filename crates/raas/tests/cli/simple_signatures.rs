@@ -9,8 +9,10 @@ use base64::engine::general_purpose::STANDARD;
 use raas_gpg::Keyring;
 use raas_signatures::simple_signing;
 use raas_testkit::gpg::Gpg;
+use raas_testkit::http::Reply;
 use raas_testkit::oci::Layout;
 use raas_testkit::pulp3::Pulp;
+use raas_testkit::registry::Registry;
 use raas_types::{Descriptor, Digest, Utc};
 use serde_json::{Value, json};
 
@@ -105,6 +107,25 @@ fn a_simple_signature_of_pulp_a_registry_or_a_folder_counts() {
 fn stored(sandbox: &Sandbox, image: &Digest) -> Vec<Vec<u8>> {
     let file = |n: usize| format!("acme/bucket/app@sha256={}/signature-{n}", image.hex());
     (1..).map_while(|n| fs::read(sandbox.home().join(file(n))).ok()).collect()
+}
+
+#[test]
+fn a_registry_with_another_answer_has_no_simple_signatures() {
+    let pair = rcgen::KeyPair::generate().unwrap().public_key_pem();
+    let sandbox = Sandbox::new();
+    sandbox.write("acme.pub", pair);
+    sandbox.write("raas.cfg", "[acme]\nrequire_signature = acme.pub\n");
+    let (layout, image) = layout();
+    let registry = Registry::new("acme/app");
+    registry.fill(&layout);
+    registry.tag("1.0", &image.digest);
+    registry.change(|asked, _, reply| match asked.target.starts_with("/extensions/") {
+        true => Reply::new(200, "<html>"),
+        false => reply,
+    });
+    let failure = sandbox.fails(3, &["push", "acme", "app", "--from", &registry.address()]);
+    assert!(failure.contains("no atomic signatures are read"), "{failure}");
+    assert!(failure.contains("has no signature"), "{failure}");
 }
 
 #[test]
