@@ -38,7 +38,8 @@ pub(crate) fn signer(status: &str) -> Result<String, BadSignature> {
         .filter_map(|line| line.strip_prefix("[GNUPG:] "))
         .map(|line| line.split(' ').collect())
         .collect();
-    let bad: [(&str, fn(String) -> BadSignature); 5] = [
+    type Bad = fn(String) -> BadSignature;
+    let bad: [(&str, Bad); 5] = [
         ("NO_PUBKEY", BadSignature::UnknownKey),
         ("BADSIG", BadSignature::Changed),
         ("EXPSIG", BadSignature::Expired),

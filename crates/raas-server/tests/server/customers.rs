@@ -306,6 +306,7 @@ fn every_visitor_has_an_answer_to_every_request() {
         "Metadata in a bucket",
         "Metrics",
         "The access log",
+        "Traces",
     ];
     for heading in headings {
         let is_asked = VISITS.iter().any(|(asked, ..)| heading.starts_with(asked));
