@@ -6,9 +6,9 @@ to a bucket in Garage; skopeo copies it to a second docker-registry on a folder 
 come a repository of 200 tags that share layers, and a run of `raas sync` over 1,000 unchanged tags,
 beside `skopeo sync`. Prints medians of the rounds: wall time, processor time and peak memory (skopeo's with
 those of the registry that it writes to, which raas does not need), the requests of `raas sync`, the ratios of
-the wall times, and what falls short of the goals. raas returns when the disk has everything, and docker-registry
-before: so the first row also has the time of skopeo with a `sync` after it, and the time in which the disk takes
-the files of the image, which no program beats.
+the wall times, and what falls short of the goals. raas returns when the disk has everything, and
+docker-registry before: so the first row also has the time of skopeo with a `sync` after it, and the time in
+which the disk takes the files of the image, which no program beats.
 
 usage: bench_sources.py [ROUNDS [ROW...]]      rows are folder, bucket, tags, unchanged; all without one
 """

@@ -1,8 +1,8 @@
 """Signatures: `push --sign` and `--sign-by`, `require_signature`, and the policies that `raas trust` prints.
 
 openssl checks the signatures of cosign, and podman has a policy that rejects everything else. Debian builds
-podman without signatures of cosign: it reads the policy and the signature, and then rejects every image. podman
-and skopeo check simple signatures of OpenPGP. Needs root.
+podman without signatures of cosign: it reads the policy and the signature, and then rejects every image.
+podman and skopeo check simple signatures of OpenPGP. Needs root.
 """
 
 import json

@@ -178,7 +178,7 @@ mod tests {
         let (one, two) = (gpg.key("one@example.com"), gpg.key("two@example.com"));
         let mut keyring = Keyring::new().unwrap();
         keyring.add(&gpg.armoured(&one)).unwrap();
-        assert_eq!(keyring.fingerprints(), [one.clone()]);
+        assert_eq!(keyring.fingerprints(), std::slice::from_ref(&one));
         let message = gpg.sign(&one, b"content");
         let signed = Signed { content: b"content".to_vec(), fingerprint: one.clone() };
         assert_eq!(keyring.verify(&message, 100).unwrap(), Ok(signed));
