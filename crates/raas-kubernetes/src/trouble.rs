@@ -33,6 +33,11 @@ impl Evidence {
             }
         }
         for pod in list(&pods["items"]) {
+            for condition in list(&pod["status"]["conditions"]) {
+                if condition["type"] == "PodScheduled" && condition["status"] == "False" {
+                    evidence.messages.push(format!("FailedScheduling: {}", text(&condition["message"])));
+                }
+            }
             for container in list(&pod["status"]["containerStatuses"]) {
                 let waiting = &container["state"]["waiting"];
                 let ended = &container["lastState"]["terminated"];
@@ -53,8 +58,9 @@ impl Evidence {
             name == plan.name() || name.starts_with(&prefix)
         };
         let mut own: Vec<&Value> = list(&events["items"]).filter(is_ours).collect();
-        // The newest first. Times of one format compare as text.
-        own.sort_by_key(|event| std::cmp::Reverse(text(&event["lastTimestamp"])));
+        // The newest first. Times of one format compare as text. The scheduler's events have no `lastTimestamp`.
+        let time = |event: &Value| [&event["lastTimestamp"], &event["eventTime"]].map(text).into_iter().max();
+        own.sort_by_key(|event| std::cmp::Reverse(time(event)));
         evidence.messages.extend(
             own.iter().map(|event| format!("{}: {}", text(&event["reason"]), text(&event["message"]))),
         );
@@ -111,7 +117,7 @@ pub(crate) fn diagnose(plan: &Plan, evidence: &Evidence) -> Failure {
 fn hints(plan: &Plan, evidence: &Evidence) -> Vec<String> {
     let namespace = &plan.namespace;
     let account = plan.service_account.clone().unwrap_or_else(|| plan.name());
-    let table: [(&[&str], String); 10] = [
+    let table: [(&[&str], String); 11] = [
         (
             &["unable to validate against any security context constraint"],
             format!(
@@ -158,6 +164,14 @@ fn hints(plan: &Plan, evidence: &Evidence) -> Vec<String> {
             format!(
                 "set a larger `server_memory` in [openshift]: the metadata does not fit into {} MiB",
                 plan.memory
+            ),
+        ),
+        (
+            &["FailedScheduling"],
+            format!(
+                "ask an administrator for room on the nodes: oc describe pods -n {namespace} -l \
+                 app.kubernetes.io/instance={}",
+                plan.name()
             ),
         ),
         (

@@ -615,6 +615,33 @@ fn the_recorded_pods_and_events_of_a_broken_rollout_are_explained() {
 }
 
 #[test]
+fn a_pod_that_no_node_takes_is_explained_before_older_events() {
+    let plan = plan(&Facts::default());
+    // As Kubernetes 1.36 writes them: the scheduler's events have a time of another field.
+    let why = "0/1 nodes are available: 1 node(s) were unschedulable.";
+    let pods = json!({ "items": [{ "metadata": { "name": "raas-bigdatainc-1" }, "status": { "phase": "Pending", "conditions": [
+        { "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why },
+    ] } }] });
+    let event = |reason: &str, message: &str, last: Value, time: Value| {
+        json!({
+            "reason": reason, "message": message, "lastTimestamp": last, "eventTime": time,
+            "involvedObject": { "name": "raas-bigdatainc-1" },
+        })
+    };
+    let older: Vec<Value> = (0..8)
+        .map(|n| event("Unhealthy", &format!("probe {n}"), "2026-11-30T04:30:00Z".into(), Value::Null))
+        .collect();
+    let scheduler = event("FailedScheduling", "no room", Value::Null, "2026-11-30T04:35:20.123456Z".into());
+    for pods in [pods, json!({})] {
+        let events = json!({ "items": older.iter().chain([&scheduler]).collect::<Vec<_>>() });
+        let evidence = crate::trouble::Evidence::of(&plan, &json!({}), &pods, &events);
+        assert!(evidence.messages[0].starts_with("FailedScheduling"), "{:?}", evidence.messages);
+        let failure = crate::trouble::diagnose(&plan, &evidence);
+        assert!(failure.hints()[0].contains("room on the nodes"), "{failure}");
+    }
+}
+
+#[test]
 fn a_setup_after_the_cause_is_gone_does_not_wait_for_the_cluster_to_try_again() {
     let scripted = Scripted::openshift();
     scripted.set_rollout(Rollout::NoPod("exceeded quota: q, requested: pods=1".into()));
