@@ -9,6 +9,7 @@ use raas_types::{Digest, ImageArgument, Platform, Tag, VendorName};
 
 use crate::config::Config;
 use crate::output::{self, number};
+use crate::platform;
 use crate::progress::{Progress, bytes};
 use crate::push::{
     self, Counted, MovedTag, Options, RegistryAccess, Report, SignArgument, SignByArgument, SourceArgument,
@@ -198,12 +199,13 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
     } else if terse {
         output::line(&report.reference);
     } else {
-        print(&report, &options.vendor, options.sign.is_some() || options.sign_by.is_some());
+        let is_signed = options.sign.is_some() || options.sign_by.is_some();
+        print(&report, &options.vendor, is_signed, platform::is_local(config));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(report: &Report, vendor: &VendorName, is_signed: bool) {
+fn print(report: &Report, vendor: &VendorName, is_signed: bool, is_local: bool) {
     let (store, move_tag, remove) = if report.dry_run {
         ("Would store", "Would move", "Would remove")
     } else {
@@ -253,6 +255,12 @@ fn print(report: &Report, vendor: &VendorName, is_signed: bool) {
             "{registry} does not serve it yet; check it with `raas status {vendor}`, then:"
         ));
         print_reference(report);
+    } else if !is_local {
+        // The platform knows the host of the registry. raas does not ask it for a push.
+        output::line(&format!(
+            "The servers of {vendor} read it within seconds; `raas status {vendor}` shows them and their address. With \
+             `registry_host`, a push waits for them"
+        ));
     } else {
         output::line(&format!("No server of {vendor} runs; start one with `raas serve {vendor}`, then:"));
         print_reference(report);

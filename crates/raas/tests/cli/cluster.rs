@@ -56,6 +56,10 @@ fn setup_deploys_a_second_one_changes_nothing_and_teardown_removes_it_again() {
     let json = sandbox.json(&["setup", "acme", "--json"]);
     assert_eq!((&json["platform"], json["servers"].as_array().unwrap().len()), (&"kubernetes".into(), 2));
 
+    let image = sandbox.write("app.tar", layout(1, 1000));
+    let pushed = sandbox.ok(&["push", "acme", "app", "--from", &image]);
+    assert!(pushed.contains("`raas status acme` shows them") && !pushed.contains("docker pull"), "{pushed}");
+
     let unasked = sandbox.fails(2, &["teardown", "acme"]);
     assert!(unasked.contains("Deployment raas-acme") && unasked.contains("hint: give --yes"), "{unasked}");
     assert!(!cluster.paths().is_empty());
