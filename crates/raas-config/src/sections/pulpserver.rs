@@ -9,7 +9,7 @@ use raas_base::failure::{Failure, Kind};
 use raas_http::ClientIdentity;
 use raas_sources::pulp::PulpSettings;
 
-use crate::ini::{Ini, IniError};
+use crate::ini::{Ini, IniError, Value};
 use crate::key::{Key, Section, SectionText};
 use crate::values::{absolute_path, base_paths, pulp_domain, secret, server, text, url, yes_or_no};
 
@@ -102,6 +102,16 @@ fn identity(certificate: &Path, key: &Path) -> Result<ClientIdentity, Failure> {
     })
 }
 
+/// Sets the server, which both of its keys may name.
+fn set_server(pulp: &mut Pulpserver, value: &Value) -> Result<(), IniError> {
+    let url = server(value)?;
+    if pulp.url.as_ref().is_some_and(|other| *other != url) {
+        return Err(value.error("`host` and `url` name different servers".into()));
+    }
+    pulp.url = Some(url);
+    Ok(())
+}
+
 pub(super) static SECTION: Section<Pulpserver> = Section {
     name: "pulpserver",
     text: SectionText {
@@ -113,27 +123,13 @@ pub(super) static SECTION: Section<Pulpserver> = Section {
             "host",
             "the server: a host name with or without a port, or a URL without a path",
             "pulp.example.com",
-            |pulp, value, _| {
-                let url = server(value)?;
-                if pulp.url.as_ref().is_some_and(|other| *other != url) {
-                    return Err(value.error("`host` and `url` name different servers".into()));
-                }
-                pulp.url = Some(url);
-                Ok(())
-            },
+            |pulp, value, _| set_server(pulp, value),
         ),
         Key::<Pulpserver>::new(
             "url",
             "another name of `host`, for older files",
             "https://pulp.example.com",
-            |pulp, value, _| {
-                let url = server(value)?;
-                if pulp.url.as_ref().is_some_and(|other| *other != url) {
-                    return Err(value.error("`host` and `url` name different servers".into()));
-                }
-                pulp.url = Some(url);
-                Ok(())
-            },
+            |pulp, value, _| set_server(pulp, value),
         ),
         Key::<Pulpserver>::new("username", "the user name at the server", "publisher", |pulp, value, _| {
             pulp.username = Some(text(value)?);

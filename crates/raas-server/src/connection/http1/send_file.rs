@@ -21,7 +21,7 @@ use crate::in_flight::Progress;
 /// How many bytes are looked at together, and sent before another connection has its turn.
 const WINDOW: u64 = 1024 * 1024;
 
-/// How many bytes of a file the system has in memory together, if it has any of them.
+/// The distance of the bytes that are looked at, which stand for those between them. Also the size of a read.
 const STEP: u64 = 64 * 1024;
 
 /// Sends a part of a file to a client. `count` learns what was sent.

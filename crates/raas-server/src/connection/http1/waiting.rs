@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bytes::Buf;
+use hyper::Request;
 use hyper::body::Body as _;
 use hyper::header::CONTENT_LENGTH;
-use hyper::{Method, Request};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 use super::super::respond_in_time;
@@ -32,8 +32,7 @@ pub(super) async fn answer<S: AsyncWrite + Plain + Unpin>(
     now: Instant,
     is_stopping: &AtomicBool,
 ) -> io::Result<()> {
-    let is_head = request.method() == Method::HEAD;
-    let method = if is_head { Method::HEAD } else { Method::GET };
+    let method = request.method().clone();
     let Response { status, headers, mut body } = respond_in_time(client, request, now).await;
     let length = body.size_hint().exact().filter(|_| headers.get(&CONTENT_LENGTH).is_none());
     let mut begin = Vec::with_capacity(1024);
