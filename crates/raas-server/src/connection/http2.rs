@@ -1,19 +1,25 @@
 //! HTTP/2: the requests of a client, many at once.
 
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::{MAX_BUFFER, MAX_HEAD, ended, respond};
 use crate::in_flight::{ClientConnection, Progress, ProgressMark};
 use crate::shutdown::ShutdownWatch;
+
+mod batch;
+
+use batch::batched;
 
 /// The maximal number of concurrent requests of a connection. Clients request fewer layers at once.
 const MAX_STREAMS: u32 = 32;
@@ -36,7 +42,7 @@ pub(super) async fn serve(
 ) {
     let known = Arc::clone(&client);
     let service = service_fn(move |request| respond(&known, request));
-    let mut http = http2::Builder::new(TokioExecutor::new());
+    let mut http = http2::Builder::new(AnswersAtOnce);
     http.timer(TokioTimer::new())
         // Pings detect clients that are gone or do not respond.
         .keep_alive_interval(timeouts.request)
@@ -44,6 +50,7 @@ pub(super) async fn serve(
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEAD as u32)
         .max_send_buf_size(MAX_SEND);
+    let (stream, batch) = batched(stream);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
     let mut ticks = interval(timeouts.tick());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -59,26 +66,53 @@ pub(super) async fn serve(
         }
     };
     let (mut stops, mut is_stopping) = (pin!(stops), false);
-    let result = std::future::poll_fn(|cx| {
+    let end = std::future::poll_fn(|cx| {
         if !is_stopping && stops.as_mut().poll(cx).is_ready() {
             is_stopping = true;
             connection.as_mut().graceful_shutdown();
         }
         if let Poll::Ready(result) = connection.as_mut().poll(cx) {
-            return Poll::Ready(Some(result));
+            return Poll::Ready(End::Ended(result));
+        }
+        if let Poll::Ready(Err(error)) = batch.poll_send(cx) {
+            return Poll::Ready(End::Broken(error));
         }
         while ticks.poll_tick(cx).is_ready() {
             if watch.tick(&client.progress) {
-                return Poll::Ready(None);
+                return Poll::Ready(End::Stalled);
             }
         }
         Poll::Pending
     })
     .await;
-    match result {
-        Some(result) => ended(client.remote, result),
-        None => {
-            tracing::debug!(remote = %client.remote, "no request came, or the client did not read an answer");
+    let remote = client.remote;
+    match end {
+        End::Ended(result) => ended(remote, result),
+        End::Broken(error) => tracing::debug!(%remote, %error, "the connection broke"),
+        End::Stalled => tracing::debug!(%remote, "no request came, or the client did not read an answer"),
+    }
+}
+
+/// How a connection ends.
+enum End {
+    /// Both sides ended it, or hyper found it broken.
+    Ended(hyper::Result<()>),
+    /// The client takes no more bytes.
+    Broken(io::Error),
+    /// No request came, or the client did not read an answer.
+    Stalled,
+}
+
+/// Makes each answer where its request is read. Only an answer that must wait becomes a task of its own.
+#[derive(Debug, Clone, Copy)]
+struct AnswersAtOnce;
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for AnswersAtOnce {
+    fn execute(&self, answer: F) {
+        let mut answer = Box::pin(answer);
+        // Nothing needs to be woken: the task polls the answer again.
+        if answer.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            tokio::spawn(answer);
         }
     }
 }
