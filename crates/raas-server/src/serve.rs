@@ -189,6 +189,18 @@ impl BackgroundTask {
     fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Self {
         Self(tokio::spawn(task))
     }
+
+    /// Waits for the end of the task.
+    ///
+    /// # Panics
+    /// If the task has.
+    async fn finish(mut self) {
+        if let Err(error) = (&mut self.0).await
+            && error.is_panic()
+        {
+            std::panic::resume_unwind(error.into_panic());
+        }
+    }
 }
 
 impl Drop for BackgroundTask {

@@ -1,16 +1,17 @@
 //! Accepts the clients' connections.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::BackgroundTask;
 use crate::connection::{ConnectionTable, Connections, TableEntry};
 use crate::options::Options;
 use crate::shutdown::Shutdown;
@@ -23,8 +24,40 @@ pub(super) async fn serve_clients(
     options: &Options,
     stop: impl Future<Output = ()> + Send,
 ) {
+    let state = Arc::clone(&connections.state);
+    let limits = Limits {
+        connections: options.max_connections,
+        connections_per_address: options.max_connections_per_address,
+        grace: options.grace,
+    };
+    let (closing, closes) = oneshot::channel();
+    // A task, since the threads of the runtime run tasks: a thread that accepts a connection then also serves it. The
+    // thread that runs this function is another one, and would have to wake one of them for each connection.
+    let accepting = BackgroundTask::spawn(accept_clients(listener, connections, limits, closes));
+    stop.await;
+    state.is_stopping.store(true, Ordering::Relaxed);
+    sleep(options.drain_delay).await;
+    drop(closing);
+    accepting.finish().await;
+}
+
+/// The limits of a server.
+struct Limits {
+    connections: usize,
+    connections_per_address: Option<usize>,
+    /// How long requests in flight may take once the listener is closed.
+    grace: Duration,
+}
+
+/// Serves connections until the sender of `closes` is dropped, and then waits for the requests in flight.
+async fn accept_clients(
+    listener: TcpListener,
+    connections: Arc<Connections>,
+    limits: Limits,
+    mut closes: oneshot::Receiver<Infallible>,
+) {
     let shutdown = Shutdown::new();
-    let (most, each) = (options.max_connections, options.max_connections_per_address);
+    let (most, each) = (limits.connections, limits.connections_per_address);
     let table = ConnectionTable::new(Arc::clone(&connections.state), most, each);
     let mut tasks = JoinSet::new();
     let mut spawn = |stream: TcpStream, remote: SocketAddr, entry: TableEntry| {
@@ -38,12 +71,6 @@ pub(super) async fn serve_clients(
         });
         table.started(number, task);
     };
-    let stop = async {
-        stop.await;
-        connections.state.is_stopping.store(true, Ordering::Relaxed);
-        sleep(options.drain_delay).await;
-    };
-    let mut stop = pin!(stop);
     loop {
         let admitted = async {
             let (stream, remote) = accept_one(&listener).await;
@@ -51,7 +78,7 @@ pub(super) async fn serve_clients(
         };
         let (stream, remote, entry) = tokio::select! {
             admitted = admitted => admitted,
-            () = &mut stop => break,
+            _ = &mut closes => break,
         };
         // Without an entry the connection is closed.
         if let Some(entry) = entry {
@@ -63,7 +90,7 @@ pub(super) async fn serve_clients(
             spawn(stream, remote, entry);
         }
     }
-    if timeout(options.grace, shutdown.finish()).await.is_err() {
+    if timeout(limits.grace, shutdown.finish()).await.is_err() {
         tracing::warn!("some requests did not finish within the grace period and are aborted");
     }
 }
