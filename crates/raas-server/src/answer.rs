@@ -89,6 +89,15 @@ pub(crate) fn answer_from_memory<B>(
     }
 }
 
+/// Whether the answer to a request depends only on the request's bytes and on the snapshot: a site has answered it, and
+/// admits everybody. Only content of the v2 API counts, since nothing else is asked for so often.
+pub(crate) fn is_repeatable<B>(state: &ServerState, snapshot: &Snapshot, request: &Request<B>) -> bool {
+    let site = snapshot.site_for_host(host::requested(request));
+    state.trusted_proxies.is_empty()
+        && route::api(request.uri().path()) == Api::V2
+        && site.is_some_and(|site| !site.access.admits_anyone())
+}
+
 /// Answers a request that [`answer_from_memory`] could not answer, and returns what it was for.
 pub(crate) async fn answer<B>(
     pending: Pending,

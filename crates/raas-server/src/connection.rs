@@ -27,7 +27,7 @@ mod table;
 mod write_timeout;
 
 use http2::Timeouts;
-use respond::{respond, respond_from_memory, respond_in_time};
+use respond::{Repetition, respond, respond_from_memory, respond_in_time, respond_repeatably};
 pub(crate) use table::{ConnectionTable, TableEntry};
 use write_timeout::WriteTimeoutStream;
 

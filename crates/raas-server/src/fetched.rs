@@ -45,7 +45,7 @@ pub(crate) enum FetchedItem {
 }
 
 /// A request with a successful answer, to be counted.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct CountableRequest {
     pub(crate) fetched: Fetched,
     /// Whether the client received a manifest: a GET that was not answered with 304.

@@ -22,6 +22,7 @@ mod head;
 mod hyper_path;
 mod idle;
 mod interrupts;
+mod prepared;
 mod request;
 #[cfg(target_os = "linux")]
 mod send_file;

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use hyper::header::{HeaderValue, USER_AGENT};
 use hyper::{Method, Request, StatusCode};
 
 use crate::access_log::AccessLogLine;
-use crate::answer::{Pending, Tracked, answer, answer_from_memory};
+use crate::answer::{Pending, Tracked, answer, answer_from_memory, is_repeatable};
 use crate::auth::Peer;
 use crate::body::Body;
 use crate::fetched::{CountableRequest, Fetched};
@@ -19,7 +19,9 @@ use crate::http::forwarded::{self, Remote};
 use crate::http::{headers, host};
 use crate::in_flight::{ClientConnection, InFlight};
 use crate::response::Response;
-use crate::route;
+use crate::route::{self, Api};
+use crate::site::Snapshot;
+use crate::state::ServerState;
 
 mod slow_request;
 
@@ -82,6 +84,59 @@ pub(super) fn respond_from_memory(
     Some(report.end(request, response, fetched, None))
 }
 
+/// Like [`respond_from_memory`]. The second value tells how to report the same answer again, if it depends only on the
+/// request's bytes and on the snapshot.
+pub(super) fn respond_repeatably(
+    client: &Arc<ClientConnection>,
+    request: Request<()>,
+    now: Instant,
+) -> Option<(Response, Option<Repetition>)> {
+    let state = &client.state;
+    let snapshot = state.current.load_full();
+    let (report, tracked) = RequestReport::begin(Arc::clone(client), &request, now);
+    let depends_on_more = tracked == Tracked::All || !is_repeatable(state, &snapshot, &request);
+    let (response, fetched) = answer_from_memory(state, &request, tracked, client.remote).ok()?;
+    if depends_on_more || response.status != StatusCode::OK {
+        return Some((report.end(request, response, fetched, None), None));
+    }
+    let repetition = Repetition {
+        countable: report.countable(&request, &response, fetched.clone()),
+        snapshot: Arc::downgrade(&snapshot),
+    };
+    let response = report.end(request, response, fetched, None);
+    // A snapshot that was replaced never returns, so the answer is from this one if it is still the current one.
+    let is_current = repetition.is_of(state);
+    Some((response, is_current.then_some(repetition)))
+}
+
+/// How to report an answer that is sent again.
+pub(super) struct Repetition {
+    /// The snapshot that the answer is from. Its memory is freed with the snapshot.
+    snapshot: Weak<Snapshot>,
+    countable: Option<CountableRequest>,
+}
+
+impl Repetition {
+    /// Whether the answer is from the snapshot that is served now.
+    pub(super) fn is_of(&self, state: &ServerState) -> bool {
+        // The address is not used again while this holds a part of the memory.
+        std::ptr::eq(self.snapshot.as_ptr(), Arc::as_ptr(&state.current.load()))
+    }
+
+    /// Reports the answer to another client. The body is empty, and keeps the request in flight.
+    pub(super) fn report(&self, client: &Arc<ClientConnection>, started: Instant) -> Body {
+        let in_flight = InFlight::begin(Arc::clone(client));
+        let state = &client.state;
+        state.metrics.answered(Api::V2, StatusCode::OK, started.elapsed());
+        if let Some(countable) = &self.countable {
+            state.pull_queue.push(CountableRequest { client: client.remote.ip(), ..countable.clone() });
+        }
+        let mut body = Body::empty();
+        body.record(None, in_flight);
+        body
+    }
+}
+
 /// Tells the traces of a slow request whose connection ends before the answer begins: this is dropped then.
 struct Unanswered<'a, B> {
     report: &'a RequestReport,
@@ -141,13 +196,14 @@ impl RequestReport {
 
     /// Reports the answer, and recycles the memory of the request's headers. `waited_for` is what the answer was waited for.
     fn end<B>(
-        self,
+        mut self,
         request: Request<B>,
         mut response: Response,
         fetched: Option<Fetched>,
         waited_for: Option<&'static str>,
     ) -> Response {
-        let Self { started, in_flight, remote, mut log_line } = self;
+        let mut log_line = self.log_line.take();
+        let Self { started, in_flight, .. } = &self;
         let state = &in_flight.client.state;
         let status = response.status;
         let took = started.elapsed();
@@ -158,23 +214,36 @@ impl RequestReport {
             let (client, request) = (&*in_flight.client, &request);
             SlowRequest { request, client, took, waited_for }.answered(status, fetched.as_ref(), traces);
         }
-        let is_success = status.is_success() || status.is_redirection();
         if let Some(record) = &mut log_line {
             record.answered(status, fetched.clone());
         }
-        if let Some(fetched) = fetched.filter(|fetched| is_success && fetched.item.is_countable()) {
-            let host = || Some((host::requested(&request)?.into(), state.is_secure()));
-            state.pull_queue.push(CountableRequest {
-                fetched,
-                got: request.method() == Method::GET && status != StatusCode::NOT_MODIFIED,
-                client: remote.ip(),
-                user_agent: request.headers().get(USER_AGENT).and_then(user_agent),
-                host: if state.pull_queue.notifier.is_some() { host() } else { None },
-            });
+        if let Some(countable) = self.countable(&request, &response, fetched) {
+            state.pull_queue.push(countable);
         }
+        let Self { in_flight, .. } = self;
         response.body.record(log_line, in_flight);
         headers::recycle(request.into_parts().0.headers);
         response
+    }
+
+    /// What the counters of pulls get to know of a request.
+    fn countable<B>(
+        &self,
+        request: &Request<B>,
+        response: &Response,
+        fetched: Option<Fetched>,
+    ) -> Option<CountableRequest> {
+        let (state, status) = (&self.in_flight.client.state, response.status);
+        let is_success = status.is_success() || status.is_redirection();
+        let fetched = fetched.filter(|fetched| is_success && fetched.item.is_countable())?;
+        let host = || Some((host::requested(request)?.into(), state.is_secure()));
+        Some(CountableRequest {
+            fetched,
+            got: request.method() == Method::GET && status != StatusCode::NOT_MODIFIED,
+            client: self.remote.ip(),
+            user_agent: request.headers().get(USER_AGENT).and_then(user_agent),
+            host: if state.pull_queue.notifier.is_some() { host() } else { None },
+        })
     }
 }
 

@@ -21,6 +21,7 @@ mod notify;
 mod pages;
 mod proxy_rules;
 mod reload;
+mod repeated;
 mod revocation;
 mod shutdown;
 mod signatures;

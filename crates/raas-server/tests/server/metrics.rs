@@ -20,7 +20,7 @@ pub(crate) struct Counted {
 }
 
 impl Counted {
-    fn start(sites: Vec<SiteConfig>) -> Self {
+    pub(crate) fn start(sites: Vec<SiteConfig>) -> Self {
         Self::start_with(sites, Options::default())
     }
 

@@ -15,11 +15,12 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::sleep_until;
 
-use super::super::respond_from_memory;
 use super::super::write_timeout::Plain;
+use super::super::{respond_from_memory, respond_repeatably};
 use super::buffered::BufferedStream;
 use super::idle::IdleTimer;
 use super::interrupts::Interrupts;
+use super::prepared::{self, Found};
 use super::{head, request, waiting};
 use crate::body::Body;
 use crate::in_flight::ClientConnection;
@@ -154,13 +155,30 @@ struct Answer {
 impl Answer {
     /// The answer to a request with these bytes, if the fast path can answer it.
     fn to(read: &Bytes, client: &Arc<ClientConnection>, now: Instant, is_last: bool) -> Option<Self> {
+        let mut begin = ANSWER.take();
+        // The last answer has another head.
+        let found = if is_last { Found::Nothing } else { prepared::find(read, client, now, &mut begin) };
+        let place = match found {
+            Found::Answer(body) => return Some(Self { begin, rest: Bytes::new(), _in_flight: body }),
+            Found::Place(place) => Some(place),
+            Found::Nothing => None,
+        };
+        // It is there again for the next answer if this one is not for the fast path.
+        ANSWER.set(begin);
         let request = request::parse(read)?;
         let method = request.method().clone();
-        let Response { status, headers, mut body } = respond_from_memory(client, request, now)?;
+        let (response, repetition) = match place {
+            Some(_) => respond_repeatably(client, request, now)?,
+            None => (respond_from_memory(client, request, now)?, None),
+        };
+        let Response { status, headers, mut body } = response;
         let (mut begin, mut rest) = (ANSWER.take(), body.take());
         head::write(&mut begin, &method, status, &headers, Some(rest.len() as u64), is_last, now);
         if rest.len() <= MAX_COPIED {
             begin.extend_from_slice(&rest);
+            if let (Some(place), Some(repetition)) = (place, repetition) {
+                prepared::keep(place, read, &begin, rest.len(), repetition);
+            }
             rest.clear();
         }
         Some(Self { begin, rest, _in_flight: body })

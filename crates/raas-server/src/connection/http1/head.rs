@@ -48,12 +48,18 @@ pub(super) fn write(
     out.extend_from_slice(b"\r\n\r\n");
 }
 
+thread_local! {
+    /// The last date, and until when it is valid.
+    static LAST: RefCell<(Option<Instant>, String)> = RefCell::default();
+}
+
+/// Until when the date in the last head of this thread is valid.
+pub(super) fn date_ends() -> Option<Instant> {
+    LAST.with_borrow(|(until, _)| *until)
+}
+
 /// Writes the date. It is formatted once a second.
 fn write_date(out: &mut Vec<u8>, now: Instant) {
-    thread_local! {
-        /// The last date, and until when it is valid.
-        static LAST: RefCell<(Option<Instant>, String)> = RefCell::default();
-    }
     LAST.with_borrow_mut(|(until, text)| {
         if until.is_none_or(|until| now >= until) {
             let left;
