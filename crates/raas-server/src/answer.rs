@@ -1,6 +1,5 @@
 //! Answers a request.
 
-use std::cell::Cell;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +12,7 @@ use crate::content::{ContentPlan, Opened};
 use crate::error::{ApiError, ApiErrorCode};
 use crate::fetched::Fetched;
 use crate::http::{forwarded, host, query};
+use crate::metrics::RedirectTarget;
 use crate::origin::BaseUrl;
 use crate::response::Response;
 use crate::route::{self, Api, Route};
@@ -35,8 +35,8 @@ use decision::Decision;
 pub(crate) use health::answer_operator;
 use health::{Audience, metadata, ready, revision};
 use reply::{IMMUTABLE, IMMUTABLE_FOR_ONE, fail, marked, only_read, redirect, text, without_bytes};
-use site_request::SiteRequest;
 pub(crate) use site_request::Tracked;
+use site_request::{Notes, SiteRequest};
 
 /// What must be waited for before a request can be answered.
 pub(crate) enum Pending {
@@ -57,7 +57,16 @@ impl Pending {
     }
 }
 
-/// Answers a request from memory, and returns what it was for. Fails if something must be waited for: the content of a
+/// An answer from memory.
+pub(crate) struct FromMemory {
+    pub(crate) response: Response,
+    /// What the request was for.
+    pub(crate) fetched: Option<Fetched>,
+    /// Where it redirects to, and the bytes that were counted for that.
+    pub(crate) redirected: Option<(RedirectTarget, u64)>,
+}
+
+/// Answers a request from memory. Fails if something must be waited for: the content of a
 /// layer, or the visitor of a site that has an access policy.
 #[expect(
     clippy::result_large_err,
@@ -68,7 +77,7 @@ pub(crate) fn answer_from_memory<B>(
     request: &Request<B>,
     tracked: Tracked,
     remote: SocketAddr,
-) -> Result<(Response, Option<Fetched>), Pending> {
+) -> Result<FromMemory, Pending> {
     let snapshot = state.current.load();
     let mut question = Question { state, snapshot: &snapshot, request, tracked, is_forwarded_tls: false };
     let site = question.site();
@@ -81,11 +90,12 @@ pub(crate) fn answer_from_memory<B>(
         question.is_forwarded_tls = forwarded::is_tls(&state.trusted_proxies, remote, request.headers());
     }
     match question.decide(site, &visitor) {
-        (Decision::Ready(mut response), fetched) => {
+        (Decision::Ready(mut response), notes) => {
             finish(request, &visitor, &mut response);
-            Ok((response, fetched))
+            let Notes { fetched, redirected } = notes;
+            Ok(FromMemory { response, fetched: fetched.into_inner(), redirected: redirected.into_inner() })
         }
-        (Decision::Wait(plan), fetched) => Err(Pending::Content(plan, fetched, visitor)),
+        (Decision::Wait(plan), notes) => Err(Pending::Content(plan, notes.fetched.into_inner(), visitor)),
     }
 }
 
@@ -115,8 +125,8 @@ pub(crate) async fn answer<B>(
             let snapshot = state.current.load();
             let is_forwarded_tls = peer.is_forwarded_tls;
             let question = Question { state, snapshot: &snapshot, request, tracked, is_forwarded_tls };
-            let (decision, fetched) = question.decide(question.site(), &visitor);
-            (decision, fetched, visitor)
+            let (decision, notes) = question.decide(question.site(), &visitor);
+            (decision, notes.fetched.into_inner(), visitor)
         }
     };
     let (method, headers) = (request.method(), request.headers());
@@ -157,18 +167,13 @@ impl<'a, B> Question<'a, B> {
         self.snapshot.site_for_host(host::requested(self.request))
     }
 
-    fn decide(&self, site: Option<&Site>, visitor: &Visitor) -> (Decision, Option<Fetched>) {
-        let fetched = Cell::default();
-        (decide(self, site, visitor, &fetched), fetched.take())
+    fn decide(&self, site: Option<&Site>, visitor: &Visitor) -> (Decision, Notes) {
+        let notes = Notes::default();
+        (decide(self, site, visitor, &notes), notes)
     }
 }
 
-fn decide<B>(
-    question: &Question<'_, B>,
-    site: Option<&Site>,
-    visitor: &Visitor,
-    fetched: &Cell<Option<Fetched>>,
-) -> Decision {
+fn decide<B>(question: &Question<'_, B>, site: Option<&Site>, visitor: &Visitor, notes: &Notes) -> Decision {
     let Question { state, snapshot, request, tracked, is_forwarded_tls } = *question;
     let uri = request.uri();
     let Some(path) = query::decode(uri.path()) else {
@@ -240,7 +245,7 @@ fn decide<B>(
         uri,
         headers: request.headers(),
         tracked,
-        fetched,
+        notes,
     };
     let refusal = match visitor {
         Visitor::BadCredentials => Some("the user name, the password or the token is wrong"),

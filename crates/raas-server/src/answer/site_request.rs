@@ -41,8 +41,16 @@ pub(super) struct SiteRequest<'a> {
     pub(super) uri: &'a Uri,
     pub(super) headers: &'a HeaderMap,
     pub(super) tracked: Tracked,
-    /// What the request was for, once that is known.
-    pub(super) fetched: &'a Cell<Option<Fetched>>,
+    pub(super) notes: &'a Notes,
+}
+
+/// What becomes known of a request while it is answered.
+#[derive(Default)]
+pub(super) struct Notes {
+    /// What the request was for.
+    pub(super) fetched: Cell<Option<Fetched>>,
+    /// Where it is redirected to, and how many bytes were counted for that.
+    pub(super) redirected: Cell<Option<(RedirectTarget, u64)>>,
 }
 
 impl<'a> SiteRequest<'a> {
@@ -131,7 +139,7 @@ impl<'a> SiteRequest<'a> {
             }
             _ => None,
         };
-        self.fetched.set(Some(Fetched { vendor, repository, item, key }));
+        self.notes.fetched.set(Some(Fetched { vendor, repository, item, key }));
     }
 
     /// Counts the bytes of a redirect: `size`, or the length of the range that the request names.
@@ -143,5 +151,6 @@ impl<'a> SiteRequest<'a> {
             RequestedRange::Unsatisfiable => 0,
         };
         self.site.redirected.add(target, bytes);
+        self.notes.redirected.set(Some((target, bytes)));
     }
 }

@@ -11,13 +11,14 @@ use hyper::header::{HeaderValue, USER_AGENT};
 use hyper::{Method, Request, StatusCode};
 
 use crate::access_log::AccessLogLine;
-use crate::answer::{Pending, Tracked, answer, answer_from_memory, is_repeatable};
+use crate::answer::{FromMemory, Pending, Tracked, answer, answer_from_memory, is_repeatable};
 use crate::auth::Peer;
 use crate::body::Body;
 use crate::fetched::{CountableRequest, Fetched};
 use crate::http::forwarded::{self, Remote};
 use crate::http::{headers, host};
 use crate::in_flight::{ClientConnection, InFlight};
+use crate::metrics::{RedirectCounters, RedirectTarget};
 use crate::response::Response;
 use crate::route::{self, Api};
 use crate::site::Snapshot;
@@ -55,7 +56,9 @@ pub(super) fn respond(client: &Arc<ClientConnection>, request: Request<Incoming>
     }
     let (report, tracked) = RequestReport::begin(Arc::clone(client), &request, Instant::now());
     match answer_from_memory(&client.state, &request, tracked, client.remote) {
-        Ok((response, fetched)) => Answering::Ready(Some(report.end(request, response, fetched, None))),
+        Ok(FromMemory { response, fetched, .. }) => {
+            Answering::Ready(Some(report.end(request, response, fetched, None)))
+        }
         Err(pending) => Answering::Pending(Box::pin(report.wait(pending, request, tracked))),
     }
 }
@@ -68,7 +71,7 @@ pub(super) async fn respond_in_time(
 ) -> Response {
     let (report, tracked) = RequestReport::begin(Arc::clone(client), &request, now);
     match answer_from_memory(&client.state, &request, tracked, client.remote) {
-        Ok((response, fetched)) => report.end(request, response, fetched, None),
+        Ok(FromMemory { response, fetched, .. }) => report.end(request, response, fetched, None),
         Err(pending) => report.wait(pending, request, tracked).await,
     }
 }
@@ -80,12 +83,13 @@ pub(super) fn respond_from_memory(
     now: Instant,
 ) -> Option<Response> {
     let (report, tracked) = RequestReport::begin(Arc::clone(client), &request, now);
-    let (response, fetched) = answer_from_memory(&client.state, &request, tracked, client.remote).ok()?;
+    let FromMemory { response, fetched, .. } =
+        answer_from_memory(&client.state, &request, tracked, client.remote).ok()?;
     Some(report.end(request, response, fetched, None))
 }
 
 /// Like [`respond_from_memory`]. The second value tells how to report the same answer again, if it depends only on the
-/// request's bytes and on the snapshot.
+/// request's bytes, on the snapshot and on the second: a signed URL does on the last.
 pub(super) fn respond_repeatably(
     client: &Arc<ClientConnection>,
     request: Request<()>,
@@ -95,13 +99,20 @@ pub(super) fn respond_repeatably(
     let snapshot = state.current.load_full();
     let (report, tracked) = RequestReport::begin(Arc::clone(client), &request, now);
     let depends_on_more = tracked == Tracked::All || !is_repeatable(state, &snapshot, &request);
-    let (response, fetched) = answer_from_memory(state, &request, tracked, client.remote).ok()?;
-    if depends_on_more || response.status != StatusCode::OK {
+    let FromMemory { response, fetched, redirected } =
+        answer_from_memory(state, &request, tracked, client.remote).ok()?;
+    let status = response.status;
+    if depends_on_more || !matches!(status, StatusCode::OK | StatusCode::TEMPORARY_REDIRECT) {
         return Some((report.end(request, response, fetched, None), None));
     }
+    let site = snapshot.site_for_host(host::requested(&request));
     let repetition = Repetition {
-        countable: report.countable(&request, &response, fetched.clone()),
         snapshot: Arc::downgrade(&snapshot),
+        status,
+        countable: report.countable(&request, &response, fetched.clone()),
+        redirected: site
+            .zip(redirected)
+            .map(|(site, (target, bytes))| (Arc::clone(&site.redirected), target, bytes)),
     };
     let response = report.end(request, response, fetched, None);
     // A snapshot that was replaced never returns, so the answer is from this one if it is still the current one.
@@ -113,7 +124,10 @@ pub(super) fn respond_repeatably(
 pub(super) struct Repetition {
     /// The snapshot that the answer is from. Its memory is freed with the snapshot.
     snapshot: Weak<Snapshot>,
+    status: StatusCode,
     countable: Option<CountableRequest>,
+    /// The counters of its site, and what a redirect adds to them.
+    redirected: Option<(Arc<RedirectCounters>, RedirectTarget, u64)>,
 }
 
 impl Repetition {
@@ -127,9 +141,12 @@ impl Repetition {
     pub(super) fn report(&self, client: &Arc<ClientConnection>, started: Instant) -> Body {
         let in_flight = InFlight::begin(Arc::clone(client));
         let state = &client.state;
-        state.metrics.answered(Api::V2, StatusCode::OK, started.elapsed());
+        state.metrics.answered(Api::V2, self.status, started.elapsed());
         if let Some(countable) = &self.countable {
             state.pull_queue.push(CountableRequest { client: client.remote.ip(), ..countable.clone() });
+        }
+        if let Some((counters, target, bytes)) = &self.redirected {
+            counters.add(*target, *bytes);
         }
         let mut body = Body::empty();
         body.record(None, in_flight);

@@ -1,5 +1,6 @@
 //! Requests that come again within a second: the server sends the bytes of the last answer again.
 
+use raas_server::{BaseUrl, Bucket, Origin, SiteConfig};
 use raas_types::media_type::DOCKER_MANIFEST;
 
 use crate::metrics::Counted;
@@ -35,6 +36,24 @@ fn each_of_them_is_counted() {
     assert_eq!(number(sent) - bytes, (TIMES * length) as f64);
     let polls = r#"raas_polls_total{vendor="acme",repository="app"}"#;
     assert!(number(polls) >= TIMES as f64 - 1.0, "{}", number(polls));
+}
+
+#[test]
+fn the_bytes_of_each_redirect_are_counted() {
+    let folders = Folders::new("acme");
+    let mut app = Published::new("app");
+    let blob = app.blob(b"0123456789");
+    folders.publish(&app);
+    folders.revision("one");
+    let bucket = Bucket::Redirect(Origin::Open(BaseUrl::parse("https://bucket.example.com/acme").unwrap()));
+    let counted = Counted::start(vec![SiteConfig { bucket, ..folders.site() }]);
+    let path = format!("/v2/app/blobs/{blob}");
+    for _ in 0..TIMES {
+        assert_eq!(counted.server.get(&path).status, 307);
+        assert_eq!(counted.server.ask("GET", &path, &[("range", "bytes=8-")]).status, 307);
+    }
+    let bytes = counted.number(r#"raas_redirected_bytes_total{vendor="acme",to="bucket"}"#);
+    assert_eq!(bytes, Some(12.0 * TIMES as f64));
 }
 
 #[test]
