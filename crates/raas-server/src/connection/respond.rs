@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -18,14 +18,13 @@ use crate::fetched::{CountableRequest, Fetched};
 use crate::http::forwarded::{self, Remote};
 use crate::http::{headers, host};
 use crate::in_flight::{ClientConnection, InFlight};
-use crate::metrics::{RedirectCounters, RedirectTarget};
 use crate::response::Response;
-use crate::route::{self, Api};
-use crate::site::Snapshot;
-use crate::state::ServerState;
+use crate::route;
 
+mod repetition;
 mod slow_request;
 
+pub(super) use repetition::Repetition;
 use slow_request::SlowRequest;
 
 /// An answer in progress. Nearly all are ready at once, without a boxed future.
@@ -118,40 +117,6 @@ pub(super) fn respond_repeatably(
     // A snapshot that was replaced never returns, so the answer is from this one if it is still the current one.
     let is_current = repetition.is_of(state);
     Some((response, is_current.then_some(repetition)))
-}
-
-/// How to report an answer that is sent again.
-pub(super) struct Repetition {
-    /// The snapshot that the answer is from. Its memory is freed with the snapshot.
-    snapshot: Weak<Snapshot>,
-    status: StatusCode,
-    countable: Option<CountableRequest>,
-    /// The counters of its site, and what a redirect adds to them.
-    redirected: Option<(Arc<RedirectCounters>, RedirectTarget, u64)>,
-}
-
-impl Repetition {
-    /// Whether the answer is from the snapshot that is served now.
-    pub(super) fn is_of(&self, state: &ServerState) -> bool {
-        // The address is not used again while this holds a part of the memory.
-        std::ptr::eq(self.snapshot.as_ptr(), Arc::as_ptr(&state.current.load()))
-    }
-
-    /// Reports the answer to another client. The body is empty, and keeps the request in flight.
-    pub(super) fn report(&self, client: &Arc<ClientConnection>, started: Instant) -> Body {
-        let in_flight = InFlight::begin(Arc::clone(client));
-        let state = &client.state;
-        state.metrics.answered(Api::V2, self.status, started.elapsed());
-        if let Some(countable) = &self.countable {
-            state.pull_queue.push(CountableRequest { client: client.remote.ip(), ..countable.clone() });
-        }
-        if let Some((counters, target, bytes)) = &self.redirected {
-            counters.add(*target, *bytes);
-        }
-        let mut body = Body::empty();
-        body.record(None, in_flight);
-        body
-    }
 }
 
 /// Tells the traces of a slow request whose connection ends before the answer begins: this is dropped then.
