@@ -12,7 +12,7 @@ use raas_base::failure::{Context as _, Failure, Kind};
 use raas_base::parallel;
 use raas_image::{Image, ManifestSet};
 use raas_publish::storage::Storage;
-use raas_signatures::signature_manifest::SIGNATURE;
+use raas_signatures::signature_manifest::{CERTIFICATE, SIGNATURE};
 use raas_signatures::{Invalid, bundle, notation, simple_signing};
 use raas_types::{AtomicSignature, Descriptor, Digest, ObjectKey, RepositoryName, Tag, Utc};
 
@@ -21,6 +21,7 @@ use super::image_failure::OrFail as _;
 use super::published_signatures::{PublishedReferrer, PublishedSignatures};
 use super::runnable::{is_image, is_runnable};
 use super::source::Signatures;
+use crate::keyless::Keyless;
 use crate::signature_policy::SignaturePolicy;
 
 /// How many images are checked at once: the payloads of a registry's image are requests.
@@ -220,19 +221,12 @@ impl SignatureCheck<'_> {
         if Digest::of(&bytes) != layer.digest {
             return Ok(Err(format!("its content does not have the digest {}", layer.digest)));
         }
-        let keys = &self.policy.keys.cosign;
-        let verified = match &found.kind {
+        let name = match &found.kind {
             FoundKind::Notation(_) => return Ok(self.verify_notation(set, image, &bytes)),
-            FoundKind::Bundle(_) => bundle::verify(&bytes, image, keys),
-            _ => match layer.annotation(SIGNATURE) {
-                Some(signature) => simple_signing::verify(&bytes, signature, image, keys),
-                None => Err(Invalid::Annotation(SIGNATURE)),
-            },
+            FoundKind::Bundle(_) => self.verify_bundle(set, image, &bytes),
+            _ => self.verify_payload(layer, image, &bytes),
         };
-        Ok(match verified {
-            Ok(verified) => self.policy.check_name(verified.reference.as_deref()),
-            Err(invalid) => Err(invalid.to_string()),
-        })
+        Ok(name.and_then(|name| self.policy.check_name(name.as_deref())))
     }
 
     /// The content of a published signature, or why it does not count.
@@ -245,6 +239,57 @@ impl SignatureCheck<'_> {
         let read = content.take(limit + 1).read_to_end(&mut bytes);
         read.context(|| format!("cannot read {key} of {}", self.storage.display_name()))?;
         Ok(if bytes.len() as u64 > limit { Err(too_long(bytes.len() as u64, limit)) } else { Ok(bytes) })
+    }
+
+    /// The name that a bundle gives to the image: none. Or why it does not count.
+    fn verify_bundle(
+        &self,
+        set: &ManifestSet,
+        image: &Digest,
+        bytes: &[u8],
+    ) -> Result<Option<String>, String> {
+        let keys = &self.policy.keys;
+        let by_key = bundle::verify(bytes, image, &keys.cosign).map(|verified| verified.reference);
+        self.or_keyless(by_key, bundle::has_certificate(bytes), |keyless| {
+            let item = set.manifests.get(image).ok_or("the source does not have the image")?;
+            keyless.verify_bundle(bytes, image, &item.bytes)
+        })
+    }
+
+    /// The name that a payload of cosign gives to the image, or why it does not count.
+    fn verify_payload(
+        &self,
+        layer: &Descriptor,
+        image: &Digest,
+        bytes: &[u8],
+    ) -> Result<Option<String>, String> {
+        let keys = &self.policy.keys;
+        let by_key = match layer.annotation(SIGNATURE) {
+            Some(signature) => simple_signing::verify(bytes, signature, image, &keys.cosign),
+            None => Err(Invalid::Annotation(SIGNATURE)),
+        };
+        let has_certificate = layer.annotation(CERTIFICATE).is_some_and(|pem| !pem.is_empty());
+        self.or_keyless(by_key.map(|verified| verified.reference), has_certificate, |keyless| {
+            keyless.verify_payload(bytes, layer, image)
+        })
+    }
+
+    /// What the keys say of a signature with a certificate, or else the keyless signers.
+    fn or_keyless(
+        &self,
+        by_key: Result<Option<String>, Invalid>,
+        has_certificate: bool,
+        by_keyless: impl FnOnce(&Keyless) -> Result<Option<String>, String>,
+    ) -> Result<Option<String>, String> {
+        match (by_key, &self.policy.keys.keyless) {
+            (Ok(name), _) => Ok(name),
+            (Err(_), Some(keyless)) if has_certificate => by_keyless(keyless),
+            (Err(Invalid::Key), None) if has_certificate => Err(
+                "it is a keyless signature, or one with another key, and `require_signature` trusts keys alone"
+                    .into(),
+            ),
+            (Err(invalid), _) => Err(invalid.to_string()),
+        }
     }
 
     /// Whether an envelope of Notation counts, or why it does not.
@@ -289,6 +334,7 @@ impl SignatureCheck<'_> {
         let keys = &self.policy.keys;
         let commands = [
             (!keys.cosign.is_empty(), "`cosign sign --recursive --key KEY IMAGE`"),
+            (keys.keyless.is_some(), "`cosign sign --recursive IMAGE` with a trusted identity"),
             (keys.open_pgp.is_some(), "`skopeo copy --all --sign-by FINGERPRINT`"),
             (!keys.certificates.is_empty(), "`notation sign IMAGE`"),
         ];

@@ -126,7 +126,7 @@ fn an_image_needs_a_signature_by_a_trusted_key() {
 }
 
 /// The message of the last publication.
-fn git_log(sandbox: &Sandbox) -> String {
+pub(crate) fn git_log(sandbox: &Sandbox) -> String {
     let folder = sandbox.home().join("acme/metadata.git");
     let output =
         std::process::Command::new("git").arg("--git-dir").arg(folder).args(["log", "-1", "main"]).output();
@@ -382,7 +382,10 @@ fn a_policy_that_cannot_be_read_stops_the_push_and_the_check_of_the_configuratio
         ("missing.pub", "cannot read"),
         ("acme.key", "it holds a private key"),
         ("p384.pub", "no ECDSA key of the curve P-256"),
-        ("keyless-ci@acme.example", "raas checks no keyless signatures"),
+        ("keyless-ci@acme.example", "needs an identity and its issuer"),
+        ("ci@acme.example", "or write `IDENTITY from ISSUER`"),
+        ("ci@acme.example from id.example", "is no issuer of identities"),
+        ("https://github.com/* from https://id.example", "belong to everybody"),
         ("awskms://alias/acme", "is no file"),
         ("", "the value is empty"),
     ] {
