@@ -8,11 +8,13 @@ use raas_types::{
 };
 
 mod archive;
+mod bundle;
 mod server;
 mod source;
 mod token;
 
 pub use archive::{archive, members, records};
+pub use bundle::{bundle, bundles};
 pub use server::request;
 pub use source::{BETWEEN, source};
 pub use token::token;

@@ -19,6 +19,7 @@ mod edit;
 mod ini;
 mod issuer;
 mod key;
+mod keyless_signer;
 #[cfg(test)]
 mod reference;
 mod registry_address;
@@ -28,6 +29,7 @@ mod signed_name;
 mod source;
 mod sync_rule;
 mod tag_pattern;
+mod trusted_signers;
 mod values;
 mod variables;
 
@@ -37,9 +39,11 @@ pub use config::{Config, NeededSections, Setting};
 pub use crane::CraneConf;
 pub use delivery::{Delivery, KeySource};
 pub use key::nearest;
+pub use keyless_signer::{IdentityPattern, KeylessSigner};
 pub use registry_address::RegistryAddress;
 pub use sections::{Aws, Openshift, PlatformName, Pulpserver, VendorSettings};
 pub use signed_name::SignedName;
 pub use source::{ConfigRepository, ConfigRequest, ConfigSource, ReadFile, search_path};
 pub use sync_rule::{Referrers, SyncRule, SyncSource, TagFilter};
 pub use tag_pattern::TagPattern;
+pub use trusted_signers::TrustedSigners;

@@ -2,7 +2,7 @@
 //!
 //! A list is separated by commas, spaces or line breaks. A relative path starts at the folder of the file.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use raas_base::Secret;
@@ -17,6 +17,7 @@ use crate::ini::{IniError, Value};
 use crate::registry_address::RegistryAddress;
 use crate::signed_name::SignedName;
 use crate::tag_pattern::TagPattern;
+use crate::trusted_signers::TrustedSigners;
 
 /// A text that is not empty.
 pub(crate) fn text(value: &Value) -> Result<String, IniError> {
@@ -133,26 +134,11 @@ pub(crate) fn tag_patterns(value: &Value) -> Result<Vec<TagPattern>, IniError> {
     words(value).map(|word| word.parse().map_err(|message: String| value.error(message))).collect()
 }
 
-/// A list of files with public keys. It is never empty: an empty value would switch a policy off without a word.
-pub(crate) fn key_files(value: &Value, folder: &Path) -> Result<Vec<PathBuf>, IniError> {
-    let mut files = Vec::new();
-    for word in words(value) {
-        if word.to_ascii_lowercase().starts_with("keyless") {
-            let message = format!(
-                "`{word}`: raas checks no keyless signatures, since they need Sigstore's services; give a file with a public key \
-                 or a certificate"
-            );
-            return Err(value.error(message));
-        }
-        if word.contains("://") {
-            let message = format!(
-                "`{word}` is no file; write the public key into one: cosign public-key --key {word} > vendor.pub"
-            );
-            return Err(value.error(message));
-        }
-        files.push(folder.join(word));
-    }
-    if files.is_empty() { Err(value.error("the value is empty".into())) } else { Ok(files) }
+/// Whose signatures count. It is never empty: an empty value would switch a policy off without a word.
+pub(crate) fn trusted_signers(value: &Value, folder: &Path) -> Result<TrustedSigners, IniError> {
+    let words: Vec<&str> = words(value).collect();
+    let signers = TrustedSigners::read(&words, folder).map_err(|message| value.error(message))?;
+    if signers.is_empty() { Err(value.error("the value is empty".into())) } else { Ok(signers) }
 }
 
 /// A list of names in registries.

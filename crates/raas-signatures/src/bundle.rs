@@ -1,10 +1,12 @@
 //! Sigstore bundles, which cosign 3 attaches to an image as a referrer.
 //!
 //! Source: sigstore/protobuf-specs, `sigstore_bundle.proto`, version 0.3; DSSE's protocol.md; in-toto's Statement v1. A
-//! bundle that was made with a key has no certificate, and its entry in a log is not needed to check it.
+//! bundle that was made with a key has no certificate, and its entry in a log is not needed to check it. A bundle with a
+//! certificate is a keyless signature, which `raas-sigstore` checks.
 
 use raas_types::Digest;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::PublicKey;
 use crate::dsse::{Envelope, STATEMENT};
@@ -12,6 +14,18 @@ use crate::invalid::{Invalid, Verified, legible};
 
 /// The media type of a bundle, and the type of the artifact that holds one.
 pub const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+
+/// The media types of other bundles: the earlier versions, and another spelling of this one.
+const OTHER_MEDIA_TYPES: [&str; 3] = [
+    "application/vnd.dev.sigstore.bundle+json;version=0.1",
+    "application/vnd.dev.sigstore.bundle+json;version=0.2",
+    "application/vnd.dev.sigstore.bundle+json;version=0.3",
+];
+
+/// Whether this is the media type of a bundle, of any version.
+pub fn is_media_type(text: &str) -> bool {
+    text == MEDIA_TYPE || OTHER_MEDIA_TYPES.contains(&text)
+}
 
 /// The longest bundle. A usual one has a few kilobytes.
 pub const MAX_BUNDLE: u64 = 1024 * 1024;
@@ -25,6 +39,26 @@ const SIGNS: &str = "https://sigstore.dev/cosign/sign/v1";
 struct Bundle {
     media_type: String,
     dsse_envelope: Option<Envelope>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OnlyMaterial {
+    verification_material: Material,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Material {
+    certificate: Option<IgnoredAny>,
+    #[serde(rename = "x509CertificateChain")]
+    chain: Option<IgnoredAny>,
+}
+
+/// Whether the bundle has the certificate of its signer, as a keyless signature has.
+pub fn has_certificate(bundle: &[u8]) -> bool {
+    let material = serde_json::from_slice(bundle).map(|bundle: OnlyMaterial| bundle.verification_material);
+    material.is_ok_and(|material| material.certificate.is_some() || material.chain.is_some())
 }
 
 #[derive(Deserialize)]
@@ -51,18 +85,28 @@ struct SubjectDigest {
 /// # Errors
 /// The bundle does not count.
 pub fn verify(bundle: &[u8], image: &Digest, keys: &[PublicKey]) -> Result<Verified, Invalid> {
-    let json = |error: serde_json::Error| Invalid::Document(legible(&error.to_string()));
-    let bundle: Bundle = serde_json::from_slice(bundle).map_err(json)?;
+    let bundle: Bundle =
+        serde_json::from_slice(bundle).map_err(|error| Invalid::Document(legible(&error.to_string())))?;
     if bundle.media_type != MEDIA_TYPE {
         return Err(Invalid::Kind(legible(&bundle.media_type)));
     }
     let envelope =
         bundle.dsse_envelope.ok_or_else(|| Invalid::Kind("a bundle without an envelope".into()))?;
     let (payload, key) = envelope.open(keys)?;
-    if envelope.payload_type != STATEMENT {
-        return Err(Invalid::Kind(legible(&envelope.payload_type)));
+    check_statement(&envelope.payload_type, &payload, image)?;
+    Ok(Verified { key: key.clone(), reference: None })
+}
+
+/// Checks that the payload of an envelope signs this image. The caller has checked the signature.
+///
+/// # Errors
+/// The payload is something else, such as an attestation, or is about another image.
+pub fn check_statement(payload_type: &str, payload: &[u8], image: &Digest) -> Result<(), Invalid> {
+    if payload_type != STATEMENT {
+        return Err(Invalid::Kind(legible(payload_type)));
     }
-    let statement: Statement = serde_json::from_slice(&payload).map_err(json)?;
+    let statement: Statement =
+        serde_json::from_slice(payload).map_err(|error| Invalid::Document(legible(&error.to_string())))?;
     if !statement.kind.starts_with("https://in-toto.io/Statement/") || statement.predicate_type != SIGNS {
         return Err(Invalid::Kind(legible(&statement.predicate_type)));
     }
@@ -71,7 +115,7 @@ pub fn verify(bundle: &[u8], image: &Digest, keys: &[PublicKey]) -> Result<Verif
     if !digests.contains(&image.hex().as_str()) {
         return Err(Invalid::Digest(legible(&digests.join(", "))));
     }
-    Ok(Verified { key: key.clone(), reference: None })
+    Ok(())
 }
 
 #[cfg(test)]
@@ -133,5 +177,19 @@ mod tests {
         assert!(matches!(check(&json!({"mediaType": MEDIA_TYPE})).unwrap_err(), Invalid::Kind(_)));
         assert!(matches!(check(&json!([])).unwrap_err(), Invalid::Document(_)));
         assert!(matches!(check(&bundle(STATEMENT, "{}")).unwrap_err(), Invalid::Document(_)));
+    }
+
+    #[test]
+    fn a_bundle_tells_whether_it_has_a_certificate() {
+        let with = |material: Value| {
+            has_certificate(json!({"verificationMaterial": material}).to_string().as_bytes())
+        };
+        assert!(with(json!({"certificate": {"rawBytes": ""}})));
+        assert!(with(json!({"x509CertificateChain": {"certificates": []}, "tlogEntries": []})));
+        assert!(!with(json!({"publicKey": {"hint": ""}})));
+        assert!(!with(json!({"certificate": null})));
+        assert!(!has_certificate(b"{}") && !has_certificate(b"junk"));
+        assert!(is_media_type(MEDIA_TYPE) && OTHER_MEDIA_TYPES.into_iter().all(is_media_type));
+        assert!(!is_media_type("application/vnd.dev.sigstore.bundle+json;version=9"));
     }
 }

@@ -28,6 +28,15 @@ pub enum Invalid {
     /// None of the trusted keys made the signature, or the document was changed afterwards.
     #[error("none of the trusted keys made it, or its content was changed")]
     Key,
+    /// The signature is not of this content.
+    #[error("its content was changed, or its certificate belongs to another signature")]
+    Changed,
+    /// No trusted log has the signature.
+    #[error("no trusted log vouches for it: {0}")]
+    Log(String),
+    /// No trusted clock says when the signature was made.
+    #[error("its time does not count: {0}")]
+    Time(String),
     /// The signed document is not what it should be.
     #[error("its signed document cannot be read: {0}")]
     Document(String),
@@ -52,7 +61,7 @@ pub enum Invalid {
 }
 
 /// The longest signature in Base64. A signature of P-256 has 96 characters.
-pub(crate) const MAX_SIGNATURE: usize = 1024;
+pub const MAX_SIGNATURE: usize = 1024;
 
 /// The key that made the signature.
 pub(crate) fn signer<'a>(
@@ -69,6 +78,6 @@ pub(crate) fn same_digest(found: &str, image: &Digest) -> Result<(), Invalid> {
 }
 
 /// Text of a document, shortened for a message.
-pub(crate) fn legible(text: &str) -> String {
+pub fn legible(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(200).collect()
 }

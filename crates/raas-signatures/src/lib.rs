@@ -25,7 +25,7 @@ mod signing_key;
 pub mod simple_signing;
 
 pub use encrypted_key::EncryptedKey;
-pub use invalid::{Invalid, Verified};
+pub use invalid::{Invalid, MAX_SIGNATURE, Verified, legible};
 pub use key_file::KeyFile;
 pub use notation::{CertificateError, TrustedCertificate};
 pub use public_key::{KeyError, PublicKey};

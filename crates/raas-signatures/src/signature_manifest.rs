@@ -16,6 +16,18 @@ pub const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 /// The annotation with the signature in Base64.
 pub const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 
+/// The annotation with the signer's certificate in PEM. A keyless signature has it.
+pub const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
+
+/// The annotation with the certificates of the authorities in PEM.
+pub const CHAIN: &str = "dev.sigstore.cosign/chain";
+
+/// The annotation with the entry in the log, in JSON.
+pub const LOG_ENTRY: &str = "dev.sigstore.cosign/bundle";
+
+/// The annotation with the timestamp of an authority, in JSON.
+pub const TIMESTAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
+
 /// The most layers of one manifest that are looked at, and that raas makes. Source: containers/image,
 /// `maxLookasideSignatures`.
 pub const MAX_SIGNATURES: usize = 128;

@@ -111,8 +111,16 @@ pub fn verify(
     }
     let signature = STANDARD.decode(signature).map_err(|_| Invalid::Encoding)?;
     let key = signer(keys, payload, &signature)?;
-    let reference = read(payload, KIND, image)?;
+    let reference = read_cosign(payload, image)?;
     Ok(Verified { key: key.clone(), reference: Some(reference) })
+}
+
+/// The name that a payload of cosign gives to this image. The caller has checked the signature.
+///
+/// # Errors
+/// The payload is about something else.
+pub fn read_cosign(payload: &[u8], image: &Digest) -> Result<String, Invalid> {
+    read(payload, KIND, image)
 }
 
 /// The name that the payload of an atomic signature gives to this image. The caller has checked the signature.

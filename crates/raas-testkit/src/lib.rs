@@ -21,6 +21,7 @@ pub mod pulp3;
 pub mod registry;
 pub mod s3;
 pub mod schema;
+pub mod sigstore;
 pub mod snapshot;
 pub mod tar;
 

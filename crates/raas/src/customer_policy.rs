@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use raas_signatures::{PublicKey, TrustedCertificate};
 use raas_types::VendorName;
 
-use crate::config::SignedName;
+use crate::config::{IdentityPattern, KeylessSigner, SignedName};
 
 /// What a document is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -36,6 +36,8 @@ pub(crate) enum KeyKind {
     Cosign,
     /// Keys of OpenPGP.
     OpenPgp,
+    /// Signers without a key, by the authorities of a Sigstore.
+    Keyless,
     /// Certificates of Notation.
     Certificates,
 }
@@ -56,11 +58,19 @@ impl PolicyFormat {
     /// Every client demands all that its policy lists, and raas demands a signature by any of the keys.
     pub(crate) fn kinds(self) -> &'static [KeyKind] {
         match self {
-            Self::Podman => &[KeyKind::Cosign, KeyKind::OpenPgp],
-            Self::RegistriesD | Self::Openshift | Self::PolicyController => &[KeyKind::Cosign],
-            Self::Kyverno => &[KeyKind::Cosign, KeyKind::Certificates],
+            Self::Podman => &[KeyKind::Cosign, KeyKind::OpenPgp, KeyKind::Keyless],
+            Self::RegistriesD | Self::Openshift | Self::PolicyController => {
+                &[KeyKind::Cosign, KeyKind::Keyless]
+            }
+            Self::Kyverno => &[KeyKind::Cosign, KeyKind::Keyless, KeyKind::Certificates],
             Self::Notation | Self::NotationCertificates => &[KeyKind::Certificates],
         }
+    }
+
+    /// Whether a document can name one keyless signer only, by an e-mail address. Source: containers-policy.json(5), `fulcio`;
+    /// OpenShift's `fulcioSubject`.
+    pub(crate) fn knows_one_address(self) -> bool {
+        matches!(self, Self::Podman | Self::RegistriesD | Self::Openshift)
     }
 
     /// The name as the command line has it.
@@ -89,10 +99,41 @@ pub(crate) struct CustomerPolicy {
     pub(crate) open_pgp: Vec<u8>,
     /// The certificates of Notation.
     pub(crate) certificates: Vec<TrustedCertificate>,
+    /// The keyless signers. `None` if there are none.
+    pub(crate) keyless: Option<KeylessPolicy>,
     /// The names that the signatures give to images, if these are not the names that customers pull.
     pub(crate) names: Vec<SignedName>,
     /// The registries that clients pull from instead, each with the path before the names of the images.
     pub(crate) mirrors: Vec<String>,
+}
+
+/// Keyless signers, and what vouches for them.
+#[derive(Debug, Clone)]
+pub(crate) struct KeylessPolicy {
+    /// The signers. A signature by any of them is enough.
+    pub(crate) signers: Vec<KeylessSigner>,
+    /// Whether clients have to be told of the Sigstore: it is not the public one.
+    pub(crate) is_private: bool,
+    /// The certificates of the authorities as a PEM file.
+    pub(crate) authorities: String,
+    /// The URL of the authority.
+    pub(crate) authority_url: String,
+    /// The URL of the log of signatures.
+    pub(crate) log_url: String,
+    /// The ECDSA keys of the logs of signatures, each as a PEM file.
+    pub(crate) log_keys: Vec<String>,
+    /// The keys of the logs of certificates, each as a PEM file.
+    pub(crate) certificate_log_keys: Vec<String>,
+}
+
+impl KeylessPolicy {
+    /// The first signer with one e-mail address, and its issuer.
+    pub(crate) fn address(&self) -> Option<(&str, &str)> {
+        self.signers.iter().find_map(|signer| match &signer.identity {
+            IdentityPattern::Email(email) => Some((email.as_str(), signer.issuer.as_str())),
+            _ => None,
+        })
+    }
 }
 
 /// A document, and where it goes.
@@ -113,24 +154,32 @@ const REJECTS: &str =
 const EVERYWHERE: &str = "it is for the images of all registries: put the names of the vendor's repositories, HOST/IMAGE, into \
                           `registryScopes` if clients need other registries";
 
+/// A policy of policy-controller names a private Sigstore, and does not describe it.
+const TRUST_ROOT: &str = "it names a TrustRoot of policy-controller: make one of that name with the keys and certificates of \
+                          `sigstore_root`";
+
 impl CustomerPolicy {
-    /// Whether there are keys of a kind.
-    fn has(&self, kind: KeyKind) -> bool {
+    /// Whether there are keys of a kind that a document of the format may have.
+    fn has(&self, format: PolicyFormat, kind: KeyKind) -> bool {
         match kind {
             KeyKind::Cosign => !self.keys.is_empty(),
             KeyKind::OpenPgp => !self.open_pgp.is_empty(),
+            KeyKind::Keyless => self
+                .keyless
+                .as_ref()
+                .is_some_and(|keyless| !format.knows_one_address() || keyless.address().is_some()),
             KeyKind::Certificates => !self.certificates.is_empty(),
         }
     }
 
     /// The kind of keys that the document of a format has. `None` if no key is of a kind that the format knows.
     pub(crate) fn kind(&self, format: PolicyFormat) -> Option<KeyKind> {
-        format.kinds().iter().copied().find(|kind| self.has(*kind))
+        format.kinds().iter().copied().find(|kind| self.has(format, *kind))
     }
 
     /// Whether the document of a format leaves keys out that the format knows.
     pub(crate) fn leaves_out(&self, format: PolicyFormat) -> bool {
-        format.kinds().iter().filter(|kind| self.has(**kind)).count() > 1
+        format.kinds().iter().filter(|kind| self.has(format, **kind)).count() > 1
     }
 
     /// The document of a format.
@@ -156,9 +205,16 @@ impl CustomerPolicy {
         let note = match format {
             PolicyFormat::Podman => Some(REJECTS),
             PolicyFormat::Notation => Some(EVERYWHERE),
+            PolicyFormat::PolicyController if self.names_trust_root() => Some(TRUST_ROOT),
             _ => None,
         };
         Document { place, text, note }
+    }
+
+    /// Whether the document for policy-controller names a Sigstore that customers do not know.
+    fn names_trust_root(&self) -> bool {
+        self.kind(PolicyFormat::PolicyController) == Some(KeyKind::Keyless)
+            && self.keyless.as_ref().is_some_and(|keyless| keyless.is_private)
     }
 
     /// How the name in a signature relates to the name that customers pull.
@@ -192,10 +248,29 @@ mod tests {
             keys: PublicKey::read_all(KEY).unwrap(),
             open_pgp: Vec::new(),
             certificates: Vec::new(),
+            keyless: None,
             names: Vec::new(),
             mirrors: Vec::new(),
         }
     }
+
+    /// A policy of these keyless signers alone.
+    fn keyless(signers: &[&str], is_private: bool) -> CustomerPolicy {
+        let keyless = KeylessPolicy {
+            signers: signers.iter().map(|signer| signer.parse().unwrap()).collect(),
+            is_private,
+            authorities: "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n".into(),
+            authority_url: "https://fulcio.sigstore.dev".into(),
+            log_url: "https://rekor.sigstore.dev".into(),
+            log_keys: vec!["-----BEGIN PUBLIC KEY-----\nAQ==\n-----END PUBLIC KEY-----\n".into()],
+            certificate_log_keys: vec!["-----BEGIN PUBLIC KEY-----\nAg==\n-----END PUBLIC KEY-----\n".into()],
+        };
+        CustomerPolicy { keys: Vec::new(), keyless: Some(keyless), ..policy() }
+    }
+
+    const ADDRESS: &str = "release@acme.example from https://accounts.google.com";
+    const WORKFLOWS: &str = "https://github.com/acme/app/.github/workflows/release.yml@refs/tags/* from \
+                             https://token.actions.githubusercontent.com";
 
     /// Compares with the file of the snapshot, and writes it with `UPDATE=1`.
     fn check(format: PolicyFormat, policy: &CustomerPolicy, name: &str) -> String {
@@ -293,6 +368,75 @@ mod tests {
         assert_eq!(both.kind(PolicyFormat::Kyverno), Some(KeyKind::Cosign));
         assert!(both.leaves_out(PolicyFormat::Kyverno) && !both.leaves_out(PolicyFormat::Podman));
         assert!(!both.document(PolicyFormat::Kyverno).text.contains("CERTIFICATE"));
+    }
+
+    #[test]
+    fn a_keyless_address_stands_in_every_policy_that_knows_one() {
+        let policy = keyless(&[ADDRESS], false);
+        let formats: Vec<_> =
+            PolicyFormat::ALL.into_iter().filter(|format| policy.kind(*format).is_some()).collect();
+        assert_eq!(
+            formats,
+            [
+                PolicyFormat::Podman,
+                PolicyFormat::RegistriesD,
+                PolicyFormat::Openshift,
+                PolicyFormat::PolicyController,
+                PolicyFormat::Kyverno
+            ]
+        );
+        let text = check(PolicyFormat::Podman, &policy, "policy-keyless.json");
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let rule = &json["transports"]["docker"]["registry.acme.example"][0];
+        assert_eq!(rule["type"], "sigstoreSigned");
+        assert_eq!(
+            (&rule["fulcio"]["subjectEmail"], &rule["fulcio"]["oidcIssuer"]),
+            (&"release@acme.example".into(), &"https://accounts.google.com".into())
+        );
+        assert!(rule["fulcio"]["caData"].is_string() && rule["rekorPublicKeyData"].is_string(), "{text}");
+        assert!(rule.get("keyData").is_none(), "{text}");
+        let openshift = yaml(&check(PolicyFormat::Openshift, &policy, "openshift-keyless.yaml"));
+        let trust = &openshift["spec"]["policy"]["rootOfTrust"];
+        assert_eq!(trust["policyType"], "FulcioCAWithRekor");
+        assert_eq!(trust["fulcioCAWithRekor"]["fulcioSubject"]["signedEmail"], "release@acme.example");
+    }
+
+    #[test]
+    fn keyless_workflows_stand_in_the_policies_of_kubernetes_alone() {
+        let policy = keyless(&[WORKFLOWS, ADDRESS, "*@acme.example from https://id.example"], false);
+        let only_workflows = keyless(&[WORKFLOWS], false);
+        assert_eq!(only_workflows.kind(PolicyFormat::Podman), None);
+        assert_eq!(only_workflows.kind(PolicyFormat::Openshift), None);
+        let controller =
+            yaml(&check(PolicyFormat::PolicyController, &policy, "policy-controller-keyless.yaml"));
+        let authority = &controller["spec"]["authorities"][0];
+        assert_eq!(authority["keyless"]["url"], "https://fulcio.sigstore.dev");
+        let identities = &authority["keyless"]["identities"];
+        assert_eq!(
+            identities[0]["subjectRegExp"],
+            r"^https://github\.com/acme/app/\.github/workflows/release\.yml@refs/tags/.+$"
+        );
+        assert_eq!(identities[1]["subject"], "release@acme.example");
+        assert_eq!(identities[2]["subjectRegExp"], r"^[^@]+@acme\.example$");
+        let kyverno = yaml(&check(PolicyFormat::Kyverno, &policy, "kyverno-keyless.yaml"));
+        let entries = &kyverno["spec"]["rules"][0]["verifyImages"][0]["attestors"][0]["entries"];
+        assert_eq!(entries.as_array().unwrap().len(), 3);
+        assert_eq!(entries[2]["keyless"]["subject"], "*@acme.example");
+        assert_eq!(entries[0]["keyless"]["rekor"]["url"], "https://rekor.sigstore.dev");
+    }
+
+    #[test]
+    fn a_private_sigstore_is_described_or_named() {
+        let policy = keyless(&[WORKFLOWS], true);
+        let document = policy.document(PolicyFormat::PolicyController);
+        assert!(document.note.unwrap().contains("TrustRoot"), "{document:?}");
+        let authority = &yaml(&document.text)["spec"]["authorities"][0];
+        assert_eq!(authority["keyless"]["trustRootRef"], "acme-sigstore");
+        assert_eq!(authority["ctlog"]["trustRootRef"], "acme-sigstore");
+        let kyverno = yaml(&policy.document(PolicyFormat::Kyverno).text);
+        let entry = &kyverno["spec"]["rules"][0]["verifyImages"][0]["attestors"][0]["entries"][0]["keyless"];
+        assert!(entry["roots"].as_str().unwrap().contains("BEGIN CERTIFICATE"), "{entry}");
+        assert!(entry["ctlog"]["pubkey"].as_str().unwrap().contains("BEGIN PUBLIC KEY"), "{entry}");
     }
 
     #[test]

@@ -35,6 +35,8 @@ mod fleet;
 mod follow;
 mod follow_up;
 mod immutable;
+#[cfg_attr(not(feature = "keyless"), path = "keyless/without.rs")]
+mod keyless;
 mod log;
 mod mirror_config;
 mod old_form;
@@ -59,6 +61,7 @@ mod sync;
 #[cfg_attr(not(feature = "traces"), path = "traces/without.rs")]
 mod traces;
 mod trust;
+mod trusted_file;
 mod trusted_keys;
 mod vendors;
 

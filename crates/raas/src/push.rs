@@ -13,6 +13,7 @@
 mod attach;
 mod compose;
 mod earlier;
+mod found_signature;
 mod gpg_signer;
 mod image_failure;
 mod incomplete;

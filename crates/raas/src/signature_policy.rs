@@ -1,11 +1,12 @@
-//! Which signatures a vendor's images need: `require_signature` and `signature_identity` of the vendor's section.
+//! Which signatures a vendor's images need: `require_signature`, `signature_identity` and `sigstore_root` of the vendor's
+//! section.
 
 use std::path::PathBuf;
 
 use raas_base::failure::Failure;
 use raas_types::VendorName;
 
-use crate::config::{SignedName, VendorSettings};
+use crate::config::{SignedName, TrustedSigners, VendorSettings};
 use crate::trusted_keys::TrustedKeys;
 
 /// The keys that a vendor trusts, and the names that their signatures may give to an image.
@@ -25,8 +26,10 @@ impl SignaturePolicy {
         if settings.require_signature.is_empty() {
             return Ok(None);
         }
-        let files = settings.require_signature.iter().map(PathBuf::as_path);
-        let keys = TrustedKeys::load(files, &format!("`require_signature` of [{vendor}]"))?;
+        let TrustedSigners { key_files, keyless } = &settings.require_signature;
+        let files = key_files.iter().map(PathBuf::as_path);
+        let mut keys = TrustedKeys::load(files, &format!("`require_signature` of [{vendor}]"))?;
+        keys.add_keyless(keyless, settings.sigstore_root.as_deref())?;
         Ok(Some(Self { vendor: vendor.clone(), keys, names: settings.signature_identity.clone() }))
     }
 
@@ -67,7 +70,8 @@ mod tests {
         let files = [folder.path().join("one.pub"), folder.path().join("two.pub")];
         std::fs::write(&files[0], key() + &key()).unwrap();
         std::fs::write(&files[1], key()).unwrap();
-        let settings = VendorSettings { require_signature: files.to_vec(), ..VendorSettings::default() };
+        let require_signature = TrustedSigners { key_files: files.to_vec(), keyless: Vec::new() };
+        let settings = VendorSettings { require_signature, ..VendorSettings::default() };
         let policy = SignaturePolicy::load(&vendor, &settings).unwrap().unwrap();
         assert_eq!(policy.keys.cosign.len(), 3);
         assert!(SignaturePolicy::load(&vendor, &VendorSettings::default()).unwrap().is_none());

@@ -1,17 +1,17 @@
-//! The keys that must have signed an image: public keys of cosign, keys of OpenPGP, and certificates of Notation.
+//! The signers who must have signed an image: public keys of cosign, keys of OpenPGP, certificates of Notation, and
+//! identities without a key.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 
 use raas_base::failure::{Failure, Kind};
 use raas_gpg::{GpgError, Keyring};
 use raas_signatures::{CertificateError, KeyError, PublicKey, TrustedCertificate};
 
-/// How many bytes of a key file raas reads. A key of OpenPGP may have many signatures of other people.
-const MAX_FILE: u64 = 1024 * 1024;
+use crate::config::KeylessSigner;
+use crate::keyless::Keyless;
+use crate::trusted_file;
 
-/// The trusted keys of some files. A signature by any of them is enough.
+/// The trusted keys of some files, and the trusted identities. A signature by any of them is enough.
 #[derive(Debug, Default)]
 pub(crate) struct TrustedKeys {
     /// Keys of cosign's signatures and of sigstore bundles.
@@ -20,6 +20,8 @@ pub(crate) struct TrustedKeys {
     pub(crate) open_pgp: Option<Keyring>,
     /// Certificates of Notation's signatures.
     pub(crate) certificates: Vec<TrustedCertificate>,
+    /// The signers of keyless signatures.
+    pub(crate) keyless: Option<Keyless>,
 }
 
 impl TrustedKeys {
@@ -33,10 +35,30 @@ impl TrustedKeys {
     ) -> Result<Self, Failure> {
         let mut keys = Self::default();
         for file in files {
-            let bytes = read(file, asked_by)?;
+            let bytes = trusted_file::read(file, &format!("the key of {asked_by}")).map_err(|failure| {
+                let is_address = file.to_string_lossy().contains('@');
+                failure.hint_if(is_address.then(|| {
+                    "or write `IDENTITY from ISSUER`, if it is the identity of a keyless signature".to_owned()
+                }))
+            })?;
             keys.add(&bytes).map_err(|unusable| unusable.failure(file, asked_by))?;
         }
         Ok(keys)
+    }
+
+    /// Adds signers of keyless signatures, by the root of a Sigstore: that of the file, or the public one.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no root.
+    pub(crate) fn add_keyless(
+        &mut self,
+        signers: &[KeylessSigner],
+        root: Option<&Path>,
+    ) -> Result<(), Failure> {
+        if !signers.is_empty() {
+            self.keyless = Some(Keyless::load(signers.to_vec(), root)?);
+        }
+        Ok(())
     }
 
     /// Adds the keys of a file, whose content tells their kind.
@@ -65,14 +87,19 @@ impl TrustedKeys {
 
     /// Whether there is no key.
     pub(crate) fn is_empty(&self) -> bool {
-        self.cosign.is_empty() && self.open_pgp.is_none() && self.certificates.is_empty()
+        self.cosign.is_empty()
+            && self.open_pgp.is_none()
+            && self.certificates.is_empty()
+            && self.keyless.is_none()
     }
 
-    /// A short name of each key: the SHA-256 of a public key or of a certificate, the fingerprint of a key of OpenPGP.
+    /// A short name of each key: the SHA-256 of a public key or of a certificate, the fingerprint of a key of OpenPGP, an
+    /// identity with its issuer.
     pub(crate) fn fingerprints(&self) -> Vec<String> {
         let mut all: Vec<String> = self.cosign.iter().map(|key| key.fingerprint().to_string()).collect();
         all.extend(self.open_pgp.iter().flat_map(Keyring::fingerprints).cloned());
         all.extend(self.certificates.iter().map(|certificate| certificate.fingerprint().to_string()));
+        all.extend(self.keyless.iter().flat_map(Keyless::signers).map(ToString::to_string));
         all
     }
 }
@@ -144,22 +171,6 @@ impl Unusable {
             Unusable::Gpg(error) => error.because_of(Kind::Usage, message),
         }
     }
-}
-
-fn read(file: &Path, asked_by: &str) -> Result<Vec<u8>, Failure> {
-    let shown = file.display();
-    let mut bytes = Vec::new();
-    let read = File::open(file).and_then(|open| open.take(MAX_FILE + 1).read_to_end(&mut bytes));
-    read.map_err(|error| {
-        Failure::new(Kind::of_named_file(&error), format!("cannot read {shown}, the key of {asked_by}"))
-            .caused_by(error)
-            .hint("correct the path, or make the file readable")
-    })?;
-    if bytes.len() as u64 > MAX_FILE {
-        let message = format!("{shown}, the key of {asked_by}, is longer than {MAX_FILE} bytes");
-        return Err(Failure::new(Kind::Usage, message).hint("give a file with public keys in PEM"));
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

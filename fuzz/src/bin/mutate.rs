@@ -19,11 +19,12 @@ fn main() {
     let only = arguments.next().filter(|target| target != "all");
     let seed = number(arguments.next()).unwrap_or_else(|| fastrand::u64(..));
     println!("seed {seed}");
-    let targets: [(&str, fn(&[u8]), Vec<Vec<u8>>); 7] = [
+    let targets: [(&str, fn(&[u8]), Vec<Vec<u8>>); 8] = [
         ("request", raas_fuzz::request, requests()),
         ("document", raas_fuzz::document, documents()),
         ("token", raas_fuzz::token, tokens()),
         ("text", raas_fuzz::text, texts()),
+        ("bundle", raas_fuzz::bundle, raas_fuzz::bundles()),
         ("source", raas_fuzz::source, sources()),
         ("archive", raas_fuzz::archive, archives().iter().map(Files::tar).collect()),
         ("members", raas_fuzz::members, archives().iter().map(raas_fuzz::records).collect()),

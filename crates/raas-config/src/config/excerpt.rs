@@ -44,7 +44,7 @@ const PLACEHOLDER: &str = "REPLACE-ME";
 const FILES: [&str; 4] = ["htpasswd", "token_keys", "client_ca", "cdn_cloudfront_key"];
 
 /// The keys that only the machine of the operator needs.
-const NOT_FOR_SERVERS: [&str; 9] = [
+const NOT_FOR_SERVERS: [&str; 10] = [
     "openshift_domain",
     "tls_certificate",
     "tls_key",
@@ -54,6 +54,7 @@ const NOT_FOR_SERVERS: [&str; 9] = [
     "require_certified",
     "require_signature",
     "signature_identity",
+    "sigstore_root",
 ];
 
 /// The most bytes of all files together: they go into one secret of Kubernetes, which holds 1 MiB.

@@ -18,6 +18,7 @@ use crate::registry_address::RegistryAddress;
 use crate::signed_name::SignedName;
 use crate::sync_rule::SyncRule;
 use crate::tag_pattern::TagPattern;
+use crate::trusted_signers::TrustedSigners;
 
 pub(super) use keys::SECTION;
 
@@ -54,10 +55,12 @@ pub struct VendorSettings {
     pub registry_hosts: Vec<HostName>,
     /// The tags that must not move once they are published.
     pub immutable_tags: Vec<TagPattern>,
-    /// The files of the keys of which one must have signed each image. If it is empty, no signature is needed.
-    pub require_signature: Vec<PathBuf>,
+    /// The signers of whom one must have signed each image. If it is empty, no signature is needed.
+    pub require_signature: TrustedSigners,
     /// The names that these signatures may give to an image. If it is empty, all names.
     pub signature_identity: Vec<SignedName>,
+    /// The file with the root of the Sigstore whose keyless signatures count. `None` for the public one.
+    pub sigstore_root: Option<PathBuf>,
     /// Whether each image must pass the checks of `raas certify`.
     pub require_certified: bool,
     /// The repositories that are protected from their first publication.
@@ -200,6 +203,12 @@ impl VendorSettings {
             && self.require_signature.is_empty()
         {
             let message = "`signature_identity` needs `require_signature`, the keys of the signatures";
+            return Err(value.error(message.into()));
+        }
+        if let Some(value) = ini.value(section, "sigstore_root")
+            && self.require_signature.keyless.is_empty()
+        {
+            let message = "`sigstore_root` needs `require_signature` with `IDENTITY from ISSUER`";
             return Err(value.error(message.into()));
         }
         if let Some(value) = ini.value(section, "access")

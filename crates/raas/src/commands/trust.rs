@@ -9,8 +9,9 @@ use raas_gpg::Keyring;
 use raas_types::VendorName;
 use serde::Serialize;
 
-use crate::config::Config;
-use crate::customer_policy::{CustomerPolicy, KeyKind, PolicyFormat};
+use crate::config::{Config, KeylessSigner};
+use crate::customer_policy::{CustomerPolicy, KeyKind, KeylessPolicy, PolicyFormat};
+use crate::keyless::Keyless;
 use crate::mirror_config::Mirror;
 use crate::output;
 use crate::signature_policy::SignaturePolicy;
@@ -19,8 +20,8 @@ use crate::trusted_keys::TrustedKeys;
 /// Print what customers need to pull signed images only
 ///
 /// The documents say: an image of this vendor must have a signature by the vendor's key. The keys are those of
-/// `require_signature`, unless --key names others: public keys of cosign, keys of OpenPGP, certificates of Notation. The names
-/// are those of `registry_host`.
+/// `require_signature`, unless --key names others: public keys of cosign, keys of OpenPGP, certificates of Notation. A keyless
+/// signature has no key, but the identity of its signer. The names are those of `registry_host`.
 ///
 /// Without --format, raas prints all documents for these keys, each with the place that it goes to.
 #[derive(Debug, Args)]
@@ -35,6 +36,13 @@ pub(crate) struct Arguments {
     /// Trust the public keys or the certificates in this file [default: the keys of `require_signature`]
     #[arg(long = "key", value_name = "FILE")]
     keys: Vec<PathBuf>,
+
+    /// Trust the keyless signatures of this identity [default: the identities of `require_signature`]
+    ///
+    /// The identity is an e-mail address, *@DOMAIN, a URI or URI*, as in `require_signature`. Their Sigstore is that of
+    /// `sigstore_root`.
+    #[arg(long = "identity", value_name = "IDENTITY from ISSUER")]
+    identities: Vec<KeylessSigner>,
 
     /// Look for signatures in this registry too: clients pull from it as a mirror
     ///
@@ -58,7 +66,8 @@ pub(crate) struct TrustReport {
     #[cfg_attr(test, schemars(with = "String"))]
     vendor: VendorName,
     registry_hosts: Vec<String>,
-    /// The SHA-256 of each public key or certificate in DER, and the fingerprint of each key of OpenPGP.
+    /// The SHA-256 of each public key or certificate in DER, the fingerprint of each key of OpenPGP, and each keyless
+    /// identity with its issuer.
     trusted_keys: Vec<String>,
     policies: Vec<PolicyReport>,
 }
@@ -91,6 +100,7 @@ pub(crate) fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Fa
         }
         output::note(&format!("Note: {message}"));
     }
+    check_addresses(&policy, &formats, arguments.format.is_some())?;
     let documents = formats.into_iter().map(|format| (format, policy.document(format)));
     if arguments.json {
         let report = |(format, document): (PolicyFormat, crate::customer_policy::Document)| PolicyReport {
@@ -127,7 +137,7 @@ pub(crate) fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Fa
 fn check_kinds(policy: &CustomerPolicy, formats: &[PolicyFormat], is_chosen: bool) -> Result<(), Failure> {
     for format in formats {
         let Some(kind) = policy.kind(*format) else {
-            let kinds: Vec<&str> = format.kinds().iter().copied().map(words).collect();
+            let kinds: Vec<&str> = format.kinds().iter().map(|kind| words(*format, *kind)).collect();
             let message =
                 format!("a document for {} has {}, and none is trusted", format.name(), kinds.join(" or "));
             return Err(Failure::new(Kind::Usage, message)
@@ -137,14 +147,14 @@ fn check_kinds(policy: &CustomerPolicy, formats: &[PolicyFormat], is_chosen: boo
             let message = format!(
                 "the document for {} has the {} alone: clients demand a signature of each kind that it lists",
                 format.name(),
-                words(kind)
+                words(*format, kind)
             );
             if is_chosen {
                 return Err(Failure::new(
                     Kind::Usage,
                     format!("keys of several kinds are trusted: {message}"),
                 )
-                .hint("name the keys of one kind with --key FILE"));
+                .hint("name the keys of one kind with --key FILE, or keyless signers with --identity"));
             }
             output::note(&format!("Note: {message}"));
         }
@@ -152,9 +162,44 @@ fn check_kinds(policy: &CustomerPolicy, formats: &[PolicyFormat], is_chosen: boo
     Ok(())
 }
 
-/// The keys of a kind in words.
-fn words(kind: KeyKind) -> &'static str {
+/// Checks that the documents can name the keyless signers. `is_chosen` says whether the user has chosen the format.
+fn check_addresses(
+    policy: &CustomerPolicy,
+    formats: &[PolicyFormat],
+    is_chosen: bool,
+) -> Result<(), Failure> {
+    let Some(keyless) = &policy.keyless else { return Ok(()) };
+    let names_one = |format: &&PolicyFormat| {
+        format.knows_one_address() && policy.kind(**format) == Some(KeyKind::Keyless)
+    };
+    let count = keyless.signers.len();
+    match (formats.iter().find(names_one), count) {
+        (Some(format), 2..) => {
+            let message = format!(
+                "podman, CRI-O and OpenShift check keyless signatures of one e-mail address; the document for {} has the \
+                 first",
+                format.name()
+            );
+            if is_chosen {
+                return Err(Failure::new(Kind::Usage, format!("{count} signers are trusted: {message}"))
+                    .hint("name the signer with --identity"));
+            }
+            output::note(&format!("Note: {message}"));
+        }
+        (None, _) if !is_chosen && keyless.address().is_none() => output::note(
+            "Note: podman, CRI-O and OpenShift check keyless signatures of one e-mail address only, so there is no document \
+             for them",
+        ),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The keys of a kind in words, as a format may have them.
+fn words(format: PolicyFormat, kind: KeyKind) -> &'static str {
     match kind {
+        KeyKind::Keyless if format.knows_one_address() => "a keyless signer with an e-mail address",
+        KeyKind::Keyless => "keyless signers",
         KeyKind::Cosign => "public keys of cosign",
         KeyKind::OpenPgp => "keys of OpenPGP",
         KeyKind::Certificates => "certificates",
@@ -170,13 +215,14 @@ fn policy(config: &Config, arguments: &Arguments) -> Result<(CustomerPolicy, Vec
         return Err(Failure::new(Kind::Usage, message).hint(format!("set `registry_host` in [{vendor}]")));
     }
     let mut keys = TrustedKeys::load(arguments.keys.iter().map(PathBuf::as_path), "--key")?;
+    keys.add_keyless(&arguments.identities, settings.sigstore_root.as_deref())?;
     // The signatures that `--key` is for may give other names than those of `require_signature`.
-    let names = if arguments.keys.is_empty() { settings.signature_identity.clone() } else { Vec::new() };
+    let names = if keys.is_empty() { settings.signature_identity.clone() } else { Vec::new() };
     if keys.is_empty() {
         let Some(policy) = SignaturePolicy::load(vendor, &settings)? else {
             let message = format!("no key of {vendor} is known");
             return Err(Failure::new(Kind::Usage, message)
-                .hint("name the public key with --key FILE")
+                .hint("name the public key with --key FILE, or the identity of a keyless signer with --identity")
                 .hint(format!("or set `require_signature` in [{vendor}]")));
         };
         keys = policy.keys;
@@ -188,7 +234,23 @@ fn policy(config: &Config, arguments: &Arguments) -> Result<(CustomerPolicy, Vec
     let open_pgp = open_pgp
         .map_err(|error| error.because_of(Kind::Environment, "cannot export the trusted keys of OpenPGP"))?
         .unwrap_or_default();
-    let TrustedKeys { cosign: keys, certificates, .. } = keys;
+    let TrustedKeys { cosign: keys, certificates, keyless, .. } = keys;
+    let keyless = keyless.as_ref().map(keyless_policy);
     let vendor = vendor.clone();
-    Ok((CustomerPolicy { vendor, hosts, keys, open_pgp, certificates, names, mirrors }, fingerprints))
+    Ok((
+        CustomerPolicy { vendor, hosts, keys, open_pgp, certificates, keyless, names, mirrors },
+        fingerprints,
+    ))
+}
+
+fn keyless_policy(keyless: &Keyless) -> KeylessPolicy {
+    KeylessPolicy {
+        signers: keyless.signers().to_vec(),
+        is_private: keyless.is_private(),
+        authorities: keyless.authorities(),
+        authority_url: keyless.authority_url(),
+        log_url: keyless.log_url(),
+        log_keys: keyless.log_keys(),
+        certificate_log_keys: keyless.certificate_log_keys(),
+    }
 }

@@ -52,6 +52,7 @@ struct Formats {
 fn report() -> VersionReport {
     let features = [
         ("credentials", cfg!(feature = "credentials")),
+        ("keyless", cfg!(feature = "keyless")),
         ("kubernetes", cfg!(feature = "kubernetes")),
         ("operator", cfg!(feature = "operator")),
         ("s3", cfg!(feature = "s3")),

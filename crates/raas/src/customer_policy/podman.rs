@@ -6,11 +6,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::{CustomerPolicy, Identity};
+use super::{CustomerPolicy, Identity, KeyKind, PolicyFormat};
 
 /// `policy.json`. It rejects everything but the vendor's signed images. A customer with other registries adds their rules.
 pub(super) fn policy(policy: &CustomerPolicy) -> String {
     let keys: Vec<String> = policy.keys.iter().map(|key| STANDARD.encode(key.to_pem())).collect();
+    let kind = policy.kind(PolicyFormat::Podman);
     let rule = |host: &String| {
         let identity = match policy.identity() {
             // A signature of cosign has no tag, and an atomic signature has one that another tag may follow: so the
@@ -22,6 +23,7 @@ pub(super) fn policy(policy: &CustomerPolicy) -> String {
         };
         let mut rule = json!({"type": "sigstoreSigned", "signedIdentity": identity});
         match keys.as_slice() {
+            [] if kind == Some(KeyKind::Keyless) => keyless(policy, &mut rule),
             [] => {
                 rule["type"] = "signedBy".into();
                 rule["keyType"] = "GPGKeys".into();
@@ -36,6 +38,21 @@ pub(super) fn policy(policy: &CustomerPolicy) -> String {
     let hosts: Map<String, Value> = policy.hosts.iter().map(rule).collect();
     let policy = json!({"default": [{"type": "reject"}], "transports": {"docker": hosts}});
     serde_json::to_string_pretty(&policy).expect("all keys are strings") + "\n"
+}
+
+/// Adds the keyless signer, its authorities and its log. A rule has one signer.
+fn keyless(policy: &CustomerPolicy, rule: &mut Value) {
+    let Some(keyless) = &policy.keyless else { return };
+    let Some((email, issuer)) = keyless.address() else { return };
+    rule["fulcio"] = json!({
+        "caData": STANDARD.encode(&keyless.authorities), "oidcIssuer": issuer, "subjectEmail": email,
+    });
+    let keys: Vec<String> = keyless.log_keys.iter().map(|key| STANDARD.encode(key)).collect();
+    match keys.as_slice() {
+        [one] => rule["rekorPublicKeyData"] = one.as_str().into(),
+        // podman 5.3 and later.
+        several => rule["rekorPublicKeyDatas"] = json!(several),
+    }
 }
 
 /// A file for `registries.d`. Without it, podman looks for no signatures of cosign.

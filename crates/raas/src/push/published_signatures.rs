@@ -1,10 +1,12 @@
-//! The signatures that a repository publishes beside its images: cosign's, and atomic signatures.
+//! The signatures that a repository publishes beside its images: cosign's, those in referrers, and atomic signatures.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use raas_base::failure::{Failure, Kind};
+use raas_git::CommitId;
 use raas_publish::home::Vendor;
 use raas_publish::publication::Current;
+use raas_publish::record::Record;
 use raas_signatures::signature_manifest::{self, MAX_SIGNATURES};
 use raas_types::crane::{BlobEntry, tree};
 use raas_types::{
@@ -22,6 +24,12 @@ pub(super) type Put<'a> = &'a dyn Fn(&ObjectKey, &[u8]) -> Result<(), Failure>;
 pub(super) struct PublishedSignatures {
     /// The published manifests of the repository.
     manifests: BTreeSet<Digest>,
+    /// Those that are no images by what is published of them, so each may refer to an image. With their media types.
+    attachments: BTreeMap<Digest, String>,
+    /// The published blobs of the repository.
+    blobs: BTreeMap<Digest, BlobEntry>,
+    /// Where the manifests are, with their folder. `None` if nothing is published.
+    record: Option<(Record, CommitId, RepositoryName)>,
     /// The signatures under cosign's tags by their image.
     signatures: BTreeMap<Digest, Published>,
     /// The atomic signatures by their image.
@@ -39,6 +47,17 @@ struct Published {
     layers: Vec<Descriptor>,
     /// Its config and its layers.
     blobs: BTreeMap<Digest, BlobEntry>,
+}
+
+/// A published manifest that refers to an image.
+#[derive(Debug)]
+pub(super) struct PublishedReferrer {
+    digest: Digest,
+    /// The image.
+    pub(super) subject: Digest,
+    pub(super) manifest: Manifest,
+    bytes: Vec<u8>,
+    media_type: String,
 }
 
 impl PublishedSignatures {
@@ -73,8 +92,38 @@ impl PublishedSignatures {
                 published.signatures.insert(*image, Published { digest, bytes, media_type, layers, blobs });
             }
         }
-        published.manifests = v2.manifests.into_keys().collect();
+        for (digest, entry) in v2.manifests {
+            published.manifests.insert(digest);
+            if entry.platform.is_none() && entry.image.is_none() {
+                published.attachments.insert(digest, entry.media_type);
+            }
+        }
+        published.blobs = v2.blobs;
+        published.record = Some((record, head, name.clone()));
         Ok(published)
+    }
+
+    /// The published manifests that refer to these images.
+    ///
+    /// # Errors
+    /// The record cannot be read.
+    pub(super) fn referrers(&self, images: &BTreeSet<Digest>) -> Result<Vec<PublishedReferrer>, Failure> {
+        let Some((record, head, name)) = self.record.as_ref().filter(|_| !images.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        let reader = record.reader(head)?;
+        let mut referrers = Vec::new();
+        for (digest, media_type) in &self.attachments {
+            let Some(bytes) = reader.read(&tree::manifest(name, digest))? else { continue };
+            let Ok(manifest) = Manifest::parse(&bytes, Some(media_type)) else { continue };
+            if let Some(subject) = manifest.subject.as_ref().map(|subject| subject.digest)
+                && images.contains(&subject)
+            {
+                let (digest, media_type) = (*digest, media_type.clone());
+                referrers.push(PublishedReferrer { digest, subject, manifest, bytes, media_type });
+            }
+        }
+        Ok(referrers)
     }
 
     /// Whether the repository publishes this manifest already.
@@ -97,17 +146,21 @@ impl PublishedSignatures {
         self.stay
     }
 
-    /// Keeps the signatures of these images published beside those of the source.
+    /// Keeps the signatures of these images, and these referrers, published beside those of the source.
     ///
     /// # Errors
     /// The storage fails, or an image has too many signatures.
     pub(super) fn keep(
         &self,
         images: &BTreeSet<Digest>,
+        referrers: &[PublishedReferrer],
         name: &RepositoryName,
         stored: &mut Stored,
         put: Put<'_>,
     ) -> Result<(), Failure> {
+        if !self.stay {
+            referrers.iter().for_each(|referrer| self.keep_referrer(referrer, stored));
+        }
         for image in images {
             for signature in self.atomic(image) {
                 add_atomic(stored, image, signature);
@@ -138,6 +191,16 @@ impl PublishedSignatures {
             }
         }
         Ok(())
+    }
+
+    fn keep_referrer(&self, referrer: &PublishedReferrer, stored: &mut Stored) {
+        let PublishedReferrer { digest, manifest, bytes, media_type, .. } = referrer;
+        for blob in manifest.blobs() {
+            stored.blobs.extend(self.blobs.get(&blob.digest).map(|entry| (blob.digest, entry.clone())));
+        }
+        let (bytes, media_type) = (bytes.clone(), media_type.clone());
+        let kept = StoredManifest { bytes, media_type, platform: None, facts: None };
+        stored.manifests.entry(*digest).or_insert(kept);
     }
 }
 

@@ -12,14 +12,16 @@ use raas_base::failure::{Context as _, Failure, Kind};
 use raas_base::parallel;
 use raas_image::{Image, ManifestSet};
 use raas_publish::storage::Storage;
-use raas_signatures::signature_manifest::{self, MAX_SIGNATURES, PAYLOAD, SIGNATURE};
+use raas_signatures::signature_manifest::{CERTIFICATE, SIGNATURE};
 use raas_signatures::{Invalid, bundle, notation, simple_signing};
-use raas_types::{AtomicSignature, Descriptor, Digest, ManifestBody, ObjectKey, RepositoryName, Tag, Utc};
+use raas_types::{AtomicSignature, Descriptor, Digest, ObjectKey, RepositoryName, Tag, Utc};
 
+use super::found_signature::{self, Found, FoundKind};
 use super::image_failure::OrFail as _;
-use super::published_signatures::PublishedSignatures;
+use super::published_signatures::{PublishedReferrer, PublishedSignatures};
 use super::runnable::{is_image, is_runnable};
 use super::source::Signatures;
+use crate::keyless::Keyless;
 use crate::signature_policy::SignaturePolicy;
 
 /// How many images are checked at once: the payloads of a registry's image are requests.
@@ -60,6 +62,17 @@ pub(super) struct ValidSignatures {
     pub(super) images: BTreeSet<Digest>,
     /// Those without a valid signature in the source. The repository publishes the signature already.
     pub(super) published: BTreeSet<Digest>,
+    /// The published referrers with a valid signature of these.
+    pub(super) referrers: Vec<PublishedReferrer>,
+}
+
+/// Where the content of a signature is.
+#[derive(Clone, Copy)]
+enum Place {
+    /// In the source.
+    Source,
+    /// In the bucket, where the repository publishes it.
+    Bucket,
 }
 
 impl SignatureCheck<'_> {
@@ -75,18 +88,21 @@ impl SignatureCheck<'_> {
             _ if will_sign => return Ok(ValidSignatures::default()),
             Image::Saved(_) | Image::V1(_) => return Err(self.without_manifests()),
         };
-        let found = find(set, atomic);
+        let found = found_signature::find(set, atomic);
         let outcomes: Outcomes = self.verify_all(set, found)?;
         let is_valid = |digest: &Digest| outcomes.get(digest).is_some_and(Result::is_ok);
-        let mut valid = ValidSignatures::default();
-        for digest in set.manifests.keys() {
-            if is_valid(digest) {
-                valid.images.insert(*digest);
-            } else if self.has_valid_published(digest)? {
-                valid.images.insert(*digest);
-                valid.published.insert(*digest);
+        let (mut images, unsigned): (BTreeSet<Digest>, BTreeSet<Digest>) =
+            set.manifests.keys().partition(|digest| is_valid(digest));
+        let mut valid =
+            ValidSignatures { referrers: self.valid_referrers(set, &unsigned)?, ..Default::default() };
+        for digest in unsigned {
+            let has_referrer = valid.referrers.iter().any(|referrer| referrer.subject == digest);
+            if has_referrer || self.has_valid_published(set, &digest)? {
+                images.insert(digest);
+                valid.published.insert(digest);
             }
         }
+        valid.images = images;
         let covered = with_everything_listed(set, &valid.images);
         let mut missing = Vec::new();
         for (digest, item) in &set.manifests {
@@ -99,24 +115,10 @@ impl SignatureCheck<'_> {
         if missing.is_empty() { Ok(valid) } else { Err(self.refusal(set, &missing, &outcomes)) }
     }
 
-    /// Whether the repository publishes a valid signature of the image.
-    fn has_valid_published(&self, image: &Digest) -> Result<bool, Failure> {
-        for layer in self.published.layers(image).iter().take(MAX_SIGNATURES) {
-            let (PAYLOAD, Some(signature)) = (layer.media_type.as_str(), layer.annotation(SIGNATURE)) else {
-                continue;
-            };
-            let key = ObjectKey::Blob(self.name.clone(), layer.digest);
-            let Some(content) = self.storage.read(&key)? else { continue };
-            let mut payload = Vec::new();
-            content
-                .take(simple_signing::MAX_PAYLOAD + 1)
-                .read_to_end(&mut payload)
-                .context(|| format!("cannot read {key} of {}", self.storage.display_name()))?;
-            if Digest::of(&payload) != layer.digest {
-                continue;
-            }
-            let verified = simple_signing::verify(&payload, signature, image, &self.policy.keys.cosign);
-            if verified.is_ok_and(|verified| self.policy.check_name(verified.reference.as_deref()).is_ok()) {
+    /// Whether the repository publishes a valid signature of the image, beside those in referrers.
+    fn has_valid_published(&self, set: &ManifestSet, image: &Digest) -> Result<bool, Failure> {
+        for found in found_signature::in_layers(self.published.layers(image), "the published signatures") {
+            if self.verify(set, image, &found, Place::Bucket)?.is_ok() {
                 return Ok(true);
             }
         }
@@ -126,6 +128,24 @@ impl SignatureCheck<'_> {
             }
         }
         Ok(false)
+    }
+
+    /// The published referrers of these images with a valid signature.
+    fn valid_referrers(
+        &self,
+        set: &ManifestSet,
+        images: &BTreeSet<Digest>,
+    ) -> Result<Vec<PublishedReferrer>, Failure> {
+        let mut valid = Vec::new();
+        for referrer in self.published.referrers(images)? {
+            for found in found_signature::in_referrer(&referrer.manifest, "a published referrer") {
+                if self.verify(set, &referrer.subject, &found, Place::Bucket)?.is_ok() {
+                    valid.push(referrer);
+                    break;
+                }
+            }
+        }
+        Ok(valid)
     }
 
     /// Whether an atomic signature counts, or why it does not.
@@ -160,7 +180,7 @@ impl SignatureCheck<'_> {
             parallel::each(AT_ONCE, found.into_iter().collect(), |(image, found): (Digest, Vec<Found>)| {
                 let mut reasons = Vec::new();
                 for one in found {
-                    match self.verify(set, &image, &one)? {
+                    match self.verify(set, &image, &one, Place::Source)? {
                         Ok(()) => return Ok((image, Ok(()))),
                         Err(reason) => reasons.push(format!("{}: {reason}", one.what)),
                     }
@@ -176,6 +196,7 @@ impl SignatureCheck<'_> {
         set: &ManifestSet,
         image: &Digest,
         found: &Found,
+        place: Place,
     ) -> Result<Result<(), String>, Failure> {
         let (layer, limit) = match &found.kind {
             FoundKind::Payload(layer) => (layer, simple_signing::MAX_PAYLOAD),
@@ -188,30 +209,87 @@ impl SignatureCheck<'_> {
             FoundKind::Atomic(signature) => return self.verify_atomic(image, signature),
             FoundKind::Unknown(reason) => return Ok(Err(reason.clone())),
         };
-        let Some(content) = set.blobs.get(&layer.digest).and_then(|blob| blob.content.as_ref()) else {
-            return Ok(Err(format!("the source does not have its content, {}", layer.digest)));
+        let read = match place {
+            Place::Source => read_source(set, layer, limit)?,
+            Place::Bucket => self.read_bucket(layer, limit)?,
         };
-        if content.size() > limit {
-            return Ok(Err(format!("it is {} bytes long, and raas reads at most {limit}", content.size())));
-        }
-        let bytes = content.read_all(limit).or_fail()?;
+        let bytes = match read {
+            Ok(bytes) => bytes,
+            Err(why) => return Ok(Err(why)),
+        };
         // The source is not trusted: the transfer compares the digest too, but only later.
         if Digest::of(&bytes) != layer.digest {
             return Ok(Err(format!("its content does not have the digest {}", layer.digest)));
         }
-        let keys = &self.policy.keys.cosign;
-        let verified = match &found.kind {
+        let name = match &found.kind {
             FoundKind::Notation(_) => return Ok(self.verify_notation(set, image, &bytes)),
-            FoundKind::Bundle(_) => bundle::verify(&bytes, image, keys),
-            _ => match layer.annotation(SIGNATURE) {
-                Some(signature) => simple_signing::verify(&bytes, signature, image, keys),
-                None => Err(Invalid::Annotation(SIGNATURE)),
-            },
+            FoundKind::Bundle(_) => self.verify_bundle(set, image, &bytes),
+            _ => self.verify_payload(layer, image, &bytes),
         };
-        Ok(match verified {
-            Ok(verified) => self.policy.check_name(verified.reference.as_deref()),
-            Err(invalid) => Err(invalid.to_string()),
+        Ok(name.and_then(|name| self.policy.check_name(name.as_deref())))
+    }
+
+    /// The content of a published signature, or why it does not count.
+    fn read_bucket(&self, layer: &Descriptor, limit: u64) -> Result<Result<Vec<u8>, String>, Failure> {
+        let key = ObjectKey::Blob(self.name.clone(), layer.digest);
+        let Some(content) = self.storage.read(&key)? else {
+            return Ok(Err(format!("the bucket does not have its content, {}", layer.digest)));
+        };
+        let mut bytes = Vec::new();
+        let read = content.take(limit + 1).read_to_end(&mut bytes);
+        read.context(|| format!("cannot read {key} of {}", self.storage.display_name()))?;
+        Ok(if bytes.len() as u64 > limit { Err(too_long(bytes.len() as u64, limit)) } else { Ok(bytes) })
+    }
+
+    /// The name that a bundle gives to the image: none. Or why it does not count.
+    fn verify_bundle(
+        &self,
+        set: &ManifestSet,
+        image: &Digest,
+        bytes: &[u8],
+    ) -> Result<Option<String>, String> {
+        let keys = &self.policy.keys;
+        let by_key = bundle::verify(bytes, image, &keys.cosign).map(|verified| verified.reference);
+        self.or_keyless(by_key, bundle::has_certificate(bytes), |keyless| {
+            let item = set.manifests.get(image).ok_or("the source does not have the image")?;
+            keyless.verify_bundle(bytes, image, &item.bytes)
         })
+    }
+
+    /// The name that a payload of cosign gives to the image, or why it does not count.
+    fn verify_payload(
+        &self,
+        layer: &Descriptor,
+        image: &Digest,
+        bytes: &[u8],
+    ) -> Result<Option<String>, String> {
+        let keys = &self.policy.keys;
+        let by_key = match layer.annotation(SIGNATURE) {
+            Some(signature) => simple_signing::verify(bytes, signature, image, &keys.cosign),
+            None => Err(Invalid::Annotation(SIGNATURE)),
+        };
+        let has_certificate = layer.annotation(CERTIFICATE).is_some_and(|pem| !pem.is_empty());
+        self.or_keyless(by_key.map(|verified| verified.reference), has_certificate, |keyless| {
+            keyless.verify_payload(bytes, layer, image)
+        })
+    }
+
+    /// What the keys say of a signature with a certificate, or else the keyless signers.
+    fn or_keyless(
+        &self,
+        by_key: Result<Option<String>, Invalid>,
+        has_certificate: bool,
+        by_keyless: impl FnOnce(&Keyless) -> Result<Option<String>, String>,
+    ) -> Result<Option<String>, String> {
+        match (by_key, &self.policy.keys.keyless) {
+            (Ok(name), _) => Ok(name),
+            (Err(_), Some(keyless)) if has_certificate => by_keyless(keyless),
+            (Err(Invalid::Key), None) if has_certificate => Err(
+                "it is a keyless signature, or one with another key, and `require_signature` trusts keys alone"
+                    .into(),
+            ),
+            (Err(invalid), _) => Err(invalid.to_string()),
+        }
     }
 
     /// Whether an envelope of Notation counts, or why it does not.
@@ -256,6 +334,7 @@ impl SignatureCheck<'_> {
         let keys = &self.policy.keys;
         let commands = [
             (!keys.cosign.is_empty(), "`cosign sign --recursive --key KEY IMAGE`"),
+            (keys.keyless.is_some(), "`cosign sign --recursive IMAGE` with a trusted identity"),
             (keys.open_pgp.is_some(), "`skopeo copy --all --sign-by FINGERPRINT`"),
             (!keys.certificates.is_empty(), "`notation sign IMAGE`"),
         ];
@@ -296,117 +375,27 @@ impl SignatureCheck<'_> {
     }
 }
 
+/// The content of a signature in the source, or why it does not count.
+fn read_source(
+    set: &ManifestSet,
+    layer: &Descriptor,
+    limit: u64,
+) -> Result<Result<Vec<u8>, String>, Failure> {
+    let Some(content) = set.blobs.get(&layer.digest).and_then(|blob| blob.content.as_ref()) else {
+        return Ok(Err(format!("the source does not have its content, {}", layer.digest)));
+    };
+    match content.size() > limit {
+        true => Ok(Err(too_long(content.size(), limit))),
+        false => Ok(Ok(content.read_all(limit).or_fail()?)),
+    }
+}
+
+fn too_long(size: u64, limit: u64) -> String {
+    format!("it is {size} bytes long, and raas reads at most {limit}")
+}
+
 /// For each manifest with signatures: whether one of them is valid, or why each of them is not.
 type Outcomes = BTreeMap<Digest, Result<(), Vec<String>>>;
-
-/// Something in the source that is a signature, or looks like one.
-struct Found {
-    /// How messages call it.
-    what: String,
-    kind: FoundKind,
-}
-
-enum FoundKind {
-    /// A payload of cosign, with its signature in an annotation.
-    Payload(Descriptor),
-    /// A sigstore bundle.
-    Bundle(Descriptor),
-    /// An envelope of Notation.
-    Notation(Descriptor),
-    /// An OpenPGP message.
-    Atomic(AtomicSignature),
-    /// Something else, and why it does not count.
-    Unknown(String),
-}
-
-/// The signatures of the source by the manifests that they are for.
-fn find(set: &ManifestSet, atomic: &Signatures) -> BTreeMap<Digest, Vec<Found>> {
-    let mut found: BTreeMap<Digest, Vec<Found>> = BTreeMap::new();
-    for image in set.manifests.keys() {
-        let tag = signature_manifest::tag(image);
-        if let Some(digest) = set.tags.get(&tag) {
-            found.entry(*image).or_default().extend(in_manifest(set, digest, tag.as_str()));
-        }
-    }
-    for (digest, item) in &set.manifests {
-        if let Some(subject) = &item.manifest.subject {
-            let shown = format!("referrer {}", digest.short());
-            let all = found.entry(subject.digest).or_default();
-            match item.manifest.artifact_type.as_deref() {
-                Some(notation::ARTIFACT_TYPE) => all.push(in_notation(set, digest, shown)),
-                Some(bundle::MEDIA_TYPE) => all.extend(in_bundles(set, digest, &shown)),
-                // Another attachment may have any layers. Only payloads of signatures are looked at.
-                _ => all.extend(in_manifest(set, digest, &shown).into_iter().filter(Found::is_payload)),
-            }
-        }
-    }
-    for (image, signatures) in atomic {
-        let atomic = |(n, signature): (usize, &AtomicSignature)| Found {
-            what: format!("atomic signature {}", n + 1),
-            kind: FoundKind::Atomic(signature.clone()),
-        };
-        found.entry(*image).or_default().extend(signatures.iter().enumerate().map(atomic));
-    }
-    found
-}
-
-/// The payloads in a manifest of cosign's.
-fn in_manifest(set: &ManifestSet, manifest: &Digest, shown: &str) -> Vec<Found> {
-    let mut found = Vec::new();
-    for (n, layer) in layers(set, manifest).iter().enumerate() {
-        let what = format!("signature {} of {shown}", n + 1);
-        if n == MAX_SIGNATURES {
-            found.push(Found::unknown(what, &format!("raas looks at the first {MAX_SIGNATURES} only")));
-            break;
-        }
-        found.push(match layer.media_type.as_str() {
-            PAYLOAD => Found { what, kind: FoundKind::Payload(layer.clone()) },
-            _ => Found::unknown(what, &format!("its media type is not {PAYLOAD}")),
-        });
-    }
-    found
-}
-
-fn in_bundles(set: &ManifestSet, manifest: &Digest, shown: &str) -> Vec<Found> {
-    let layers = layers(set, manifest).iter().filter(|layer| layer.media_type == bundle::MEDIA_TYPE);
-    let found = |(n, layer): (usize, &Descriptor)| Found {
-        what: format!("bundle {} of {shown}", n + 1),
-        kind: FoundKind::Bundle(layer.clone()),
-    };
-    layers.take(MAX_SIGNATURES).enumerate().map(found).collect()
-}
-
-/// The envelope in an artifact of Notation. Source: Notary Project, signature-specification.md, "OCI Signatures": it has one
-/// layer.
-fn in_notation(set: &ManifestSet, manifest: &Digest, what: String) -> Found {
-    match layers(set, manifest) {
-        [layer] if layer.media_type == notation::JWS => {
-            Found { what, kind: FoundKind::Notation(layer.clone()) }
-        }
-        [layer] if layer.media_type == notation::COSE => Found::unknown(
-            what,
-            "its envelope is COSE, and raas reads those in JSON: `notation sign --signature-format jws`",
-        ),
-        _ => Found::unknown(what, &format!("it has not one layer with the media type {}", notation::JWS)),
-    }
-}
-
-fn layers<'a>(set: &'a ManifestSet, manifest: &Digest) -> &'a [Descriptor] {
-    match set.manifests.get(manifest).map(|item| &item.manifest.body) {
-        Some(ManifestBody::Image { layers, .. }) => layers,
-        _ => &[],
-    }
-}
-
-impl Found {
-    fn unknown(what: String, why: &str) -> Self {
-        Self { what, kind: FoundKind::Unknown(why.to_owned()) }
-    }
-
-    fn is_payload(&self) -> bool {
-        matches!(self.kind, FoundKind::Payload(_))
-    }
-}
 
 /// These manifests, and all that indexes among them list, at any depth.
 fn with_everything_listed(set: &ManifestSet, signed: &BTreeSet<Digest>) -> BTreeSet<Digest> {

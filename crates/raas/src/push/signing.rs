@@ -129,7 +129,7 @@ impl Signing {
         valid: &ValidSignatures,
         put: Put<'_>,
     ) -> Result<SignedImages, Failure> {
-        published.keep(&valid.published, name, stored, put)?;
+        published.keep(&valid.published, &valid.referrers, name, stored, put)?;
         let mut signed = match &self.signer {
             Some(signer) => signer.sign(name, stored, published, put)?,
             None => SignedImages::default(),

@@ -23,6 +23,7 @@ mod gc;
 mod git_platform;
 mod history;
 mod interrupted;
+mod keyless;
 mod masks;
 mod mirror_config;
 mod notation;

@@ -1,5 +1,6 @@
 //! `require_signature`, `push --sign` and `raas trust`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -7,6 +8,7 @@ use raas_signatures::dsse::{Envelope, STATEMENT};
 use raas_signatures::signature_manifest::{self, PAYLOAD, SIGNATURE};
 use raas_signatures::{KeyFile, PublicKey, SigningKey, bundle, simple_signing};
 use raas_testkit::layers::Pack;
+use raas_testkit::notation::Signer;
 use raas_testkit::oci::Layout;
 use raas_testkit::registry::Registry;
 use raas_types::{Descriptor, Digest, media_type};
@@ -124,7 +126,7 @@ fn an_image_needs_a_signature_by_a_trusted_key() {
 }
 
 /// The message of the last publication.
-fn git_log(sandbox: &Sandbox) -> String {
+pub(crate) fn git_log(sandbox: &Sandbox) -> String {
     let folder = sandbox.home().join("acme/metadata.git");
     let output =
         std::process::Command::new("git").arg("--git-dir").arg(folder).args(["log", "-1", "main"]).output();
@@ -380,7 +382,10 @@ fn a_policy_that_cannot_be_read_stops_the_push_and_the_check_of_the_configuratio
         ("missing.pub", "cannot read"),
         ("acme.key", "it holds a private key"),
         ("p384.pub", "no ECDSA key of the curve P-256"),
-        ("keyless-ci@acme.example", "raas checks no keyless signatures"),
+        ("keyless-ci@acme.example", "needs an identity and its issuer"),
+        ("ci@acme.example", "or write `IDENTITY from ISSUER`"),
+        ("ci@acme.example from id.example", "is no issuer of identities"),
+        ("https://github.com/* from https://id.example", "belong to everybody"),
         ("awskms://alias/acme", "is no file"),
         ("", "the value is empty"),
     ] {
@@ -626,6 +631,107 @@ fn a_published_signature_counts_and_published_content_needs_none() {
     let (new, _) = image("new", "2.0");
     let path = sandbox.write("source.tar", new.tar());
     sandbox.fails(3, &["push", "acme", "app", "--from", &path]);
+}
+
+/// An artifact that refers to an image.
+fn attach(layout: &mut Layout, image: &Descriptor, artifact_type: &str, layers: &[Value]) -> Descriptor {
+    let config = layout.blob("application/vnd.oci.empty.v1+json", "{}");
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": media_type::OCI_MANIFEST, "artifactType": artifact_type, "config": config,
+        "layers": layers, "subject": image,
+    });
+    layout.document(media_type::OCI_MANIFEST, &manifest)
+}
+
+#[test]
+fn a_published_signature_in_a_referrer_counts_and_stays_published() {
+    let pair = Pair::new();
+    let notation = Signer::usual();
+    type Attach<'a> = Box<dyn Fn(&mut Layout, &Descriptor) -> Descriptor + 'a>;
+    let attachments: [(&str, Attach<'_>); 3] = [
+        (
+            "a bundle",
+            Box::new(|layout, image| {
+                let statement = json!({
+                    "_type": "https://in-toto.io/Statement/v1", "subject": [{"digest": {"sha256": image.digest.hex()}}],
+                    "predicateType": "https://sigstore.dev/cosign/sign/v1", "predicate": {},
+                });
+                let envelope =
+                    Envelope::sign(STATEMENT, statement.to_string().as_bytes(), &pair.key).unwrap();
+                layout.bundle(
+                    image,
+                    &json!({
+                        "mediaType": bundle::MEDIA_TYPE, "verificationMaterial": {"publicKey": {"hint": ""}},
+                        "dsseEnvelope": envelope,
+                    }),
+                )
+            }),
+        ),
+        (
+            "a payload of cosign",
+            Box::new(|layout, image| {
+                let layer = signature(layout, image, &pair);
+                attach(layout, image, "application/vnd.dev.cosign.artifact.sig.v1+json", &[layer])
+            }),
+        ),
+        (
+            "an envelope of Notation",
+            Box::new(|layout, image| {
+                let envelope = notation.sign(&image.media_type, &image.digest, image.size).to_string();
+                layout.notation(image, "application/jose+json", envelope.as_bytes())
+            }),
+        ),
+    ];
+    for (what, attach_signature) in attachments {
+        let sandbox = Sandbox::new();
+        sandbox.write("acme.pub", pair.public());
+        sandbox.write("acme.pem", notation.authority());
+        sandbox.write("raas.cfg", "[acme]\nrequire_signature = acme.pub, acme.pem\n");
+        let push = |layout: &Layout, more: &[&str]| {
+            let path = sandbox.write("source.tar", layout.tar());
+            sandbox.json(&[&["push", "acme", "app", "--from", &path, "--json"][..], more].concat())
+        };
+        let mut bare = Layout::new();
+        let image = bare.simple_image("app");
+        bare.tag(&image, "1.0");
+        let mut signed = bare.clone();
+        let signature = attach_signature(&mut signed, &image);
+        signed.untagged(&signature);
+        let sbom = signed.blob("application/spdx+json", "{}");
+        let sbom = serde_json::to_value(sbom).unwrap();
+        let sbom = attach(&mut signed, &image, "application/spdx+json", &[sbom]);
+        signed.untagged(&sbom);
+        assert_eq!(push(&signed, &[])["verified_manifests"], json!([image.digest]), "{what}");
+        let listed = || {
+            let server = sandbox.serve(&[]);
+            let found =
+                Client::new(server.address).get(&format!("/v2/app/referrers/{}", image.digest)).json();
+            let digests = found["manifests"].as_array().unwrap().iter();
+            digests.map(|one| one["digest"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>()
+        };
+        let both = BTreeSet::from([signature.digest.to_string(), sbom.digest.to_string()]);
+        assert_eq!(listed(), both, "{what}");
+        // The source has the image alone.
+        let again = push(&bare, &[]);
+        assert_eq!(
+            (&again["changed"], &again["verified_manifests"]),
+            (&false.into(), &json!([image.digest])),
+            "{what}"
+        );
+        assert_eq!(push(&bare, &["--prune"])["verified_manifests"], json!([image.digest]), "{what}");
+        assert_eq!(listed(), BTreeSet::from([signature.digest.to_string()]), "{what}");
+        let once_more = push(&bare, &["--prune"]);
+        assert_eq!(
+            (&once_more["changed"], &once_more["verified_manifests"]),
+            (&false.into(), &json!([image.digest])),
+            "{what}"
+        );
+        // A key that is not trusted any more vouches for nothing.
+        sandbox.write("acme.pub", Pair::new().public());
+        sandbox.write("acme.pem", Signer::usual().authority());
+        assert_eq!(push(&bare, &["--prune"])["verified_manifests"], json!([]), "{what}");
+        assert_eq!(listed(), BTreeSet::new(), "{what}");
+    }
 }
 
 #[test]

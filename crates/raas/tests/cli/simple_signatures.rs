@@ -308,7 +308,8 @@ fn customers_get_a_policy_of_podman_for_a_key_of_gpg() {
     assert_eq!(keyring.fingerprints(), [key]);
     let failure = sandbox.fails(2, &["trust", "acme", "--format", "kyverno"]);
     assert!(
-        failure.contains("a document for kyverno has public keys of cosign or certificates"),
+        failure
+            .contains("a document for kyverno has public keys of cosign or keyless signers or certificates"),
         "{failure}"
     );
     // A policy of podman with both would demand both.

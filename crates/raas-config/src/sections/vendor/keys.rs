@@ -6,8 +6,9 @@ use crate::delivery::KeySource;
 use crate::key::{Key, Section, SectionText};
 use crate::sync_rule::SyncRule;
 use crate::values::{
-    allowed_hosts, bucket_access, checksum_policy, key_files, registry_addresses, repository_patterns,
-    seconds, seconds_or_none, secret, signed_names, tag_patterns, text, token_algorithm, url, yes_or_no,
+    allowed_hosts, bucket_access, checksum_policy, registry_addresses, repository_patterns, seconds,
+    seconds_or_none, secret, signed_names, tag_patterns, text, token_algorithm, trusted_signers, url,
+    yes_or_no,
 };
 
 pub(in crate::sections) static SECTION: Section<Draft> = Section {
@@ -236,12 +237,13 @@ pub(in crate::sections) static SECTION: Section<Draft> = Section {
         ),
         Key::<Draft>::new(
             "require_signature",
-            "the files of the keys of which one must have signed each image: public keys of cosign in PEM, keys of OpenPGP as \
-             `gpg --export` writes them, certificates of Notation in PEM; raas rejects a push or a sync of an image without \
-             such a signature",
-            "/etc/raas/bigdatainc.pub",
+            "the signers of whom one must have signed each image: files of keys (public keys of cosign in PEM, keys of OpenPGP \
+             as `gpg --export` writes them, certificates of Notation in PEM), and `IDENTITY from ISSUER` for keyless \
+             signatures of Sigstore, where the identity is an e-mail address, `*@DOMAIN`, a URI or `URI*`, and the issuer a \
+             URL; raas rejects a push or a sync of an image without such a signature",
+            "/etc/raas/bigdatainc.pub, release@bigdatainc.example from https://accounts.google.com",
             |draft, value, folder| {
-                draft.settings.require_signature = key_files(value, folder)?;
+                draft.settings.require_signature = trusted_signers(value, folder)?;
                 Ok(())
             },
         ),
@@ -256,6 +258,17 @@ pub(in crate::sections) static SECTION: Section<Draft> = Section {
             },
         )
         .default("every name"),
+        Key::<Draft>::new(
+            "sigstore_root",
+            "the `trusted_root.json` with the authorities and the logs of the Sigstore whose keyless signatures count, for a \
+             private Sigstore, or a newer root of the public one",
+            "/etc/raas/trusted_root.json",
+            |draft, value, folder| {
+                draft.settings.sigstore_root = Some(folder.join(text(value)?));
+                Ok(())
+            },
+        )
+        .default("the root of the public Sigstore that this raas has"),
         Key::<Draft>::new(
             "require_certified",
             "whether raas rejects a push or a sync of an image that does not pass the checks of `raas certify`: yes or no",
