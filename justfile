@@ -193,6 +193,10 @@ bench-access *words:
 bench-tls *words:
     {{packages}} bench && python3 tests/bench/bench_tls.py {{words}}
 
+# Whole pulls of an image of forty layers by skopeo and containerd, beside docker-registry and nginx; root, Debian
+bench-pull *words:
+    "$({{packages}} e2e bench)"/python tests/bench/bench_pull.py {{words}}
+
 # Peak memory of push (a layer of 2 GiB) and of serve (a thousand repositories)
 memory:
     python3 tests/bench/memory.py

@@ -5,7 +5,7 @@ The inputs are a `docker save` of real programs and libraries of this machine in
 half does not compress, an OCI layout of the first with gzipped layers, and each of them a second time. raas
 checks every diff id, skopeo does not. Prints wall time, processor time (without that of docker-registry),
 peak memory and stored bytes, medians of the rounds, the ratios of the wall times, and what falls short of
-the goals.
+the goals. A packed layer is stored as it is by both.
 
 usage: bench_push.py [ROUNDS [ROW...]], a row by any part of its name
 """
@@ -33,6 +33,8 @@ PROGRAMS = ("/usr/lib", "/usr/bin", "/usr/share")
 LAYER, LAYERS = 320 * MIB, 4
 HALF_RANDOM = 298 * MIB
 MOST_MEMORY = 64 * MIB
+# What raas stores beside the layers: the record, and the metadata for servers. Images do not change it much.
+RECORD = MIB
 
 
 @dataclasses.dataclass
@@ -182,7 +184,7 @@ def report(row, pairs):
     ratio, peak = ours[0] / other[0], max(pair[0].peak for pair in pairs)
     print(f"{'  ratio':26} {ratio:7.2f}   (goal: {row.goal:.2f} at most)", flush=True)
     short = [f"{row.name}: {ratio:.2f} of skopeo's wall time"] if ratio > row.goal else []
-    short += [f"{row.name}: stores more than skopeo"] if ours[1] > other[1] else []
+    short += [f"{row.name}: stores more than skopeo"] if ours[1] > other[1] + RECORD else []
     return short + ([f"{row.name}: {peak / MIB:.0f} MiB"] if peak > MOST_MEMORY else [])
 
 
