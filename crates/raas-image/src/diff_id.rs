@@ -17,7 +17,7 @@ use crate::{Content, ImageError, Limits, Rule};
 const WAITING: usize = 2;
 
 /// The length of a piece of plain bytes.
-const PIECE: usize = 128 * 1024;
+const PIECE: usize = 64 * 1024;
 
 /// A packed layer up to this size is unpacked by the thread that has its bytes.
 const SMALL: u64 = 256 * 1024;

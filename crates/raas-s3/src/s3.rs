@@ -61,8 +61,9 @@ use reader::S3Reader;
 use upload::S3Upload;
 use upload_notes::UploadNotes;
 
-/// How many layers of one upload each are uploaded at once.
-const SINGLE_UPLOADS: usize = 6;
+/// How many layers of one upload each are uploaded at once: as many as there are parts. Each takes some memory beside its
+/// part.
+const SINGLE_UPLOADS: usize = 5;
 
 /// How many threads wait for the service.
 const THREADS: usize = 2;
