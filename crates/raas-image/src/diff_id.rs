@@ -3,7 +3,7 @@
 //! The thread that has the packed bytes of a large layer hashes and stores them; beside it, one thread unpacks, and another
 //! hashes what comes out. A small layer is not worth two threads.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
 
@@ -49,14 +49,12 @@ impl<'scope> DiffIdWriter<'scope> {
         let work = if content.size() <= SMALL {
             Work::Here(Unpacker::new(coding, Limited { sink: Hash(Sha256::default()), length: 0, limit })?)
         } else {
-            let (packed, pieces) = sync_channel(WAITING);
-            let (plain, to_hash) = sync_channel(WAITING);
-            let (spare, spares) = sync_channel(WAITING + 2);
-            let (packed_reader, name) =
-                (PieceReader { pieces, piece: Vec::new(), read: 0 }, content.name().to_owned());
-            let unpacking = scope
-                .spawn(move || unpack(&mut *coding.reader(packed_reader, &name)?, limit, &plain, &spares));
-            let hashing = scope.spawn(move || hash(&to_hash, &spare));
+            let (packed, pieces) = sync_channel::<Vec<u8>>(WAITING);
+            let (plain, to_hash) = sync_channel::<Vec<u8>>(WAITING);
+            let sink = Limited { sink: Pieces { plain, piece: Vec::new() }, length: 0, limit };
+            let unpacker = Unpacker::new(coding, sink)?;
+            let unpacking = scope.spawn(move || unpack(unpacker, &pieces));
+            let hashing = scope.spawn(move || hash(&to_hash));
             Work::Beside { packed, unpacking, hashing }
         };
         Ok(Self { name: content.name().to_owned(), work })
@@ -115,78 +113,19 @@ fn refused(name: &str, error: io::Error) -> ImageError {
     }
 }
 
-/// Unpacks a layer in pieces for the thread that hashes them. Each piece is unpacked right where it is hashed, into memory
-/// that an earlier piece has left.
-fn unpack(
-    layer: &mut dyn Read,
-    limit: u64,
-    plain: &SyncSender<(Vec<u8>, usize)>,
-    spares: &Receiver<Vec<u8>>,
-) -> io::Result<()> {
-    let mut left = limit;
-    loop {
-        let mut piece = spares.try_recv().unwrap_or_else(|_| vec![0; PIECE]);
-        let length = fill(layer, &mut piece)?;
-        left = left.checked_sub(length as u64).ok_or_else(|| inflates(limit))?;
-        let is_last = length < piece.len();
-        plain
-            .send((piece, length))
-            .map_err(|_| io::Error::other("the thread that hashes has ended early"))?;
-        if is_last {
-            return Ok(());
-        }
+fn unpack(mut unpacker: Unpacker<Limited<Pieces>>, pieces: &Receiver<Vec<u8>>) -> io::Result<()> {
+    for piece in pieces {
+        unpacker.update(&piece)?;
     }
+    unpacker.finish()?.sink.send()
 }
 
-/// Reads until the piece is full or the layer ends. Returns the number of bytes.
-fn fill(layer: &mut dyn Read, piece: &mut [u8]) -> io::Result<usize> {
-    let mut length = 0;
-    while length < piece.len() {
-        match layer.read(&mut piece[length..]) {
-            Ok(0) => break,
-            Ok(more) => length += more,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(length)
-}
-
-fn hash(pieces: &Receiver<(Vec<u8>, usize)>, spare: &SyncSender<Vec<u8>>) -> Sha256 {
+fn hash(pieces: &Receiver<Vec<u8>>) -> Sha256 {
     let mut hash = Sha256::default();
-    for (piece, length) in pieces {
-        hash.update(&piece[..length]);
-        // Nobody needs it once the layer is unpacked.
-        let _ = spare.try_send(piece);
+    for piece in pieces {
+        hash.update(&piece);
     }
     hash
-}
-
-/// Reads the packed pieces that another thread sends.
-struct PieceReader {
-    pieces: Receiver<Vec<u8>>,
-    piece: Vec<u8>,
-    /// How much of the piece was read.
-    read: usize,
-}
-
-impl Read for PieceReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.read == self.piece.len() {
-            match self.pieces.recv() {
-                Ok(piece) => (self.piece, self.read) = (piece, 0),
-                Err(_) => return Ok(0),
-            }
-        }
-        let length = buffer.len().min(self.piece.len() - self.read);
-        buffer[..length].copy_from_slice(&self.piece[self.read..self.read + length]);
-        self.read += length;
-        Ok(length)
-    }
-}
-
-fn inflates(limit: u64) -> io::Error {
-    io::Error::other(ImageError::refused("", Rule::Inflates(limit)))
 }
 
 /// Refuses more plain bytes than a layer may have.
@@ -206,7 +145,7 @@ impl<W: Write> Write for Limited<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.length += bytes.len() as u64;
         if self.length > self.limit {
-            return Err(inflates(self.limit));
+            return Err(io::Error::other(ImageError::refused("", Rule::Inflates(self.limit))));
         }
         self.sink.write_all(bytes)?;
         Ok(bytes.len())
@@ -223,6 +162,33 @@ struct Hash(Sha256);
 impl Write for Hash {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Gathers plain bytes in pieces for the thread that hashes them.
+struct Pieces {
+    plain: SyncSender<Vec<u8>>,
+    piece: Vec<u8>,
+}
+
+impl Pieces {
+    fn send(&mut self) -> io::Result<()> {
+        let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
+        self.plain.send(piece).map_err(|_| io::Error::other("the thread that hashes has ended early"))
+    }
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.piece.extend_from_slice(bytes);
+        if self.piece.len() >= PIECE {
+            self.send()?;
+        }
         Ok(bytes.len())
     }
 
