@@ -63,7 +63,7 @@ use upload_notes::UploadNotes;
 
 /// How many layers of one upload each are uploaded at once: as many as there are parts. Each takes some memory beside its
 /// part.
-const SINGLE_UPLOADS: usize = 5;
+const SINGLE_UPLOADS: usize = pool::PARTS;
 
 /// How many threads wait for the service.
 const THREADS: usize = 2;

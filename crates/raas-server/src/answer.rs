@@ -66,8 +66,8 @@ pub(crate) struct FromMemory {
     pub(crate) redirected: Option<(RedirectTarget, u64)>,
 }
 
-/// Answers a request from memory. Fails if something must be waited for: the content of a
-/// layer, or the visitor of a site that has an access policy.
+/// Answers a request from memory. Fails if something must be waited for: the content of a layer, or the visitor of a site
+/// that has an access policy.
 #[expect(
     clippy::result_large_err,
     reason = "the error is moved once; a box would cost each waiting request an allocation"
@@ -99,13 +99,18 @@ pub(crate) fn answer_from_memory<B>(
     }
 }
 
-/// Whether the answer to a request depends only on the request's bytes and on the snapshot: a site has answered it, and
-/// admits everybody. Only content of the v2 API counts, since nothing else is asked for so often.
-pub(crate) fn is_repeatable<B>(state: &ServerState, snapshot: &Snapshot, request: &Request<B>) -> bool {
-    let site = snapshot.site_for_host(host::requested(request));
-    state.trusted_proxies.is_empty()
-        && route::api(request.uri().path()) == Api::V2
-        && site.is_some_and(|site| !site.access.admits_anyone())
+/// The site whose answer to a request depends only on the request's bytes, the snapshot and the second: it admits
+/// everybody. `None` if the answer may depend on more. Only content of the v2 API counts, since nothing else is asked for so
+/// often.
+pub(crate) fn repeatable_site<'s, B>(
+    state: &ServerState,
+    snapshot: &'s Snapshot,
+    request: &Request<B>,
+) -> Option<&'s Site> {
+    if !state.trusted_proxies.is_empty() || route::api(request.uri().path()) != Api::V2 {
+        return None;
+    }
+    snapshot.site_for_host(host::requested(request)).filter(|site| !site.access.admits_anyone())
 }
 
 /// Answers a request that [`answer_from_memory`] could not answer, and returns what it was for.

@@ -11,7 +11,7 @@ use hyper::header::{HeaderValue, USER_AGENT};
 use hyper::{Method, Request, StatusCode};
 
 use crate::access_log::AccessLogLine;
-use crate::answer::{FromMemory, Pending, Tracked, answer, answer_from_memory, is_repeatable};
+use crate::answer::{FromMemory, Pending, Tracked, answer, answer_from_memory, repeatable_site};
 use crate::auth::Peer;
 use crate::body::Body;
 use crate::fetched::{CountableRequest, Fetched};
@@ -97,21 +97,20 @@ pub(super) fn respond_repeatably(
     let state = &client.state;
     let snapshot = state.current.load_full();
     let (report, tracked) = RequestReport::begin(Arc::clone(client), &request, now);
-    let depends_on_more = tracked == Tracked::All || !is_repeatable(state, &snapshot, &request);
+    // A line of the access log is about one request.
+    let site = repeatable_site(state, &snapshot, &request).filter(|_| tracked != Tracked::All);
     let FromMemory { response, fetched, redirected } =
         answer_from_memory(state, &request, tracked, client.remote).ok()?;
     let status = response.status;
-    if depends_on_more || !matches!(status, StatusCode::OK | StatusCode::TEMPORARY_REDIRECT) {
+    let Some(site) = site.filter(|_| matches!(status, StatusCode::OK | StatusCode::TEMPORARY_REDIRECT))
+    else {
         return Some((report.end(request, response, fetched, None), None));
-    }
-    let site = snapshot.site_for_host(host::requested(&request));
+    };
     let repetition = Repetition {
         snapshot: Arc::downgrade(&snapshot),
         status,
         countable: report.countable(&request, &response, fetched.clone()),
-        redirected: site
-            .zip(redirected)
-            .map(|(site, (target, bytes))| (Arc::clone(&site.redirected), target, bytes)),
+        redirected: redirected.map(|(target, bytes)| (Arc::clone(&site.redirected), target, bytes)),
     };
     let response = report.end(request, response, fetched, None);
     // A snapshot that was replaced never returns, so the answer is from this one if it is still the current one.
