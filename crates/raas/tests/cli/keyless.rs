@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::sandbox::Sandbox;
 use crate::signatures::git_log;
+use crate::signatures::{accepted, refused};
 
 const NAME: &str = "quay.example/acme/app";
 const SIGNS: &str = "https://sigstore.dev/cosign/sign/v1";
@@ -56,21 +57,6 @@ fn with_payload(sigstore: &Sigstore, signer: &Signer, is_logged: bool) -> (Layou
     let manifest = layout.document(media_type::OCI_MANIFEST, &manifest);
     layout.tag(&manifest, signature_manifest::tag(&image.digest).as_str());
     (layout, image.digest)
-}
-
-/// Pushes the layout, which raas must reject before it stores anything. Returns the error.
-fn refused(sandbox: &Sandbox, layout: &Layout) -> String {
-    let path = sandbox.write("source.tar", layout.tar());
-    let failure = sandbox.fails(3, &["push", "acme", "app", "--from", &path]);
-    assert!(failure.contains("`require_signature` of [acme] demands one"), "{failure}");
-    assert!(failure.contains("nothing was stored") && failure.len() < 6000, "{failure}");
-    assert!(!sandbox.home().join("acme").exists(), "{failure}");
-    failure
-}
-
-fn accepted(sandbox: &Sandbox, layout: &Layout) -> Value {
-    let path = sandbox.write("source.tar", layout.tar());
-    sandbox.json(&["push", "acme", "app", "--from", &path, "--json"])
 }
 
 #[test]

@@ -6,6 +6,7 @@ use raas_types::{Descriptor, Digest, media_type};
 use serde_json::{Value, json};
 
 use crate::sandbox::Sandbox;
+use crate::signatures::{accepted, refused};
 
 /// A sandbox whose vendor `acme` trusts this certificate.
 fn sandbox(certificate: &str, more: &str) -> Sandbox {
@@ -28,19 +29,6 @@ fn signed(media_type: &str, envelope: impl FnOnce(&Descriptor) -> Vec<u8>) -> (L
 
 fn envelope(signer: &Signer, image: &Descriptor) -> Vec<u8> {
     signer.sign(&image.media_type, &image.digest, image.size).to_string().into_bytes()
-}
-
-fn refused(sandbox: &Sandbox, layout: &Layout) -> String {
-    let path = sandbox.write("source.tar", layout.tar());
-    let failure = sandbox.fails(3, &["push", "acme", "app", "--from", &path]);
-    assert!(failure.contains("`require_signature` of [acme] demands one"), "{failure}");
-    assert!(!sandbox.home().join("acme").exists(), "{failure}");
-    failure
-}
-
-fn accepted(sandbox: &Sandbox, layout: &Layout) -> Value {
-    let path = sandbox.write("source.tar", layout.tar());
-    sandbox.json(&["push", "acme", "app", "--from", &path, "--json"])
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn signed(layers: impl FnOnce(&mut Layout, &Descriptor) -> Vec<Value>) -> Layout
 }
 
 /// Pushes the layout, which raas must reject before it stores anything. Returns the error.
-fn refused(sandbox: &Sandbox, layout: &Layout) -> String {
+pub(crate) fn refused(sandbox: &Sandbox, layout: &Layout) -> String {
     let path = sandbox.write("source.tar", layout.tar());
     for more in [&[][..], &["--dry-run"]] {
         let failure = sandbox.fails(3, &[&["push", "acme", "app", "--from", &path][..], more].concat());
@@ -93,7 +93,7 @@ fn refused(sandbox: &Sandbox, layout: &Layout) -> String {
     unreachable!()
 }
 
-fn accepted(sandbox: &Sandbox, layout: &Layout) -> Value {
+pub(crate) fn accepted(sandbox: &Sandbox, layout: &Layout) -> Value {
     let path = sandbox.write("source.tar", layout.tar());
     sandbox.json(&["push", "acme", "app", "--from", &path, "--json"])
 }
