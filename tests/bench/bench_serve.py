@@ -4,20 +4,23 @@
 nginx is configured in two ways: at its best for small files (files stay open, no sendfile), which the goals
 are about, and as Debian ships it.
 
-Two more rows show the floor: hyper that does nothing (crates/raas-server/examples/bare.rs), and a loop of
-epoll that reads a request and writes the bytes of an answer of raas (crates/raas-server/examples/floor.rs).
+More rows show the floor: hyper that does nothing (crates/raas-server/examples/bare.rs), and two loops that
+only read a request and write the bytes of an answer of raas, on epoll (crates/raas-server/examples/floor.rs)
+and on io_uring (tests/bench/uring).
 
 One core for the server, one for `wrk` with 64 connections; the servers take turns in each round, and the
 median of the rounds counts. Beside each rate stands the server's processor time for a request, which the load
 generator does not bound and other work on the machine moves little.
 
-Access logs are off, except in the row that says so: there both write to a file.
+Access logs are off, except in the row that says so: there both write to a file. With --busy, the server has
+10,000 repositories, both write access logs, and raas is asked for its metrics each second.
 
-usage: bench_serve.py [ROUNDS [SECONDS [ROW...]]], a row by any part of its name
+usage: bench_serve.py [--busy] [ROUNDS [SECONDS [ROW...]]], a row by any part of its name
 """
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
@@ -27,6 +30,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
+import urllib.request
 
 from servers import LOAD_CORE, PLAIN, Server, nginx, on_one_core
 
@@ -35,7 +40,7 @@ from harness.packages import ROOT, TARGET, program
 from harness.process import free_port, run
 from harness.raas import build
 
-CONNECTIONS = 64
+CONNECTIONS, REPOSITORIES = 64, 10_000
 ACCEPT = f"{metadata.MANIFEST}, {metadata.INDEX}"
 # Rows with their goals: nginx's processor time for a request by that of raas. wrk is near its own limit, so
 # rates say little about the servers.
@@ -66,12 +71,15 @@ class Row:
 
 
 def main():
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    seconds = int(sys.argv[2]) if len(sys.argv) > 2 else 4
-    wanted = sys.argv[3:] or [""]
-    hyper, floor, raas = example("bare"), example("floor"), build()
+    words = [word for word in sys.argv[1:] if word != "--busy"]
+    busy = len(words) < len(sys.argv) - 1
+    rounds = int(words[0]) if words else 5
+    seconds = int(words[1]) if len(words) > 1 else 4
+    wanted = words[2:] or [""]
+    floors = example("bare"), example("floor"), uring()
+    raas = build()
     with tempfile.TemporaryDirectory(prefix="raas-bench-") as folder, contextlib.ExitStack() as stack:
-        rows = start(stack, pathlib.Path(folder), raas, hyper, floor)
+        rows = start(stack, pathlib.Path(folder), raas, floors, busy)
         rows = [row for row in rows if any(part in row.name for part in wanted)]
         results = {row.name: ([], []) for row in rows}
         for _ in range(rounds):
@@ -81,10 +89,11 @@ def main():
     report(results, rounds, seconds)
 
 
-def start(stack, work, raas, hyper, floor):
+def start(stack, work, raas, floors, busy):
     """Starts all servers, and returns the rows."""
     repository = metadata.typical(1)
-    metadata.write(work / "tree", [repository], "0" * 40)
+    others = (metadata.typical(number) for number in range(2, REPOSITORIES)) if busy else []
+    metadata.write(work / "tree", itertools.chain([repository], others), "0" * 40)
     digest, blob = repository.tags["1.0"], next(iter(repository.blobs))
     bucket = ["--bucket", "s3://acme-images", "--s3-region", "eu-central-1"]
     public = [*bucket, "--access", "public"]
@@ -92,27 +101,39 @@ def start(stack, work, raas, hyper, floor):
     def serve(name, *more):
         port = free_port()
         command = [raas, "serve", "acme", "--listen", f"127.0.0.1:{port}", "--metadata", work / "tree", *more]
-        return stack.enter_context(on_one_core(command, work, name, port, os.environ | EXAMPLE_KEYS))
+        metrics = free_port()
+        command += ["--metrics", f"127.0.0.1:{metrics}"] if busy else []
+        server = stack.enter_context(on_one_core(command, work, name, port, os.environ | EXAMPLE_KEYS))
+        if busy:
+            stack.enter_context(scraped(f"http://127.0.0.1:{metrics}/metrics"))
+        return server
 
-    ours = serve("raas", *public, "--no-access-log")
-    private = serve("raas-signed", *bucket, "--no-access-log")
+    quiet = [] if busy else ["--no-access-log"]
+    ours = serve("raas", *public, *quiet)
+    private = serve("raas-signed", *bucket, *quiet)
     logging = serve("raas-logs", *public)
-    best = stack.enter_context(nginx(work, repository, digest, blob))
+    log = work / "nginx-busy.log" if busy else "off"
+    best = stack.enter_context(nginx(work, repository, digest, blob, log=log))
     best_logging = stack.enter_context(nginx(work, repository, digest, blob, log=work / "nginx.log"))
     plain = stack.enter_context(nginx(work, repository, digest, blob, files=PLAIN))
     port = free_port()
+    hyper, epoll, uring = floors
     nothing = stack.enter_context(on_one_core([hyper, port], work, "bare", port))
     registry = stack.enter_context(docker_registry(work, repository.name))
     manifests = f"/v2/{repository.name}/manifests"
     answer = work / "answer"
     answer.write_bytes(raw_answer(ours.port, f"{manifests}/1.0"))
-    port = free_port()
-    loop = stack.enter_context(on_one_core([floor, port, answer], work, "floor", port))
+
+    def loop(program, name):
+        port = free_port()
+        return stack.enter_context(on_one_core([program, port, answer], work, name, port))
+
     blobs = f"/v2/{repository.name}/blobs"
     return [
         Row("manifest by tag", ours, best, f"{manifests}/1.0"),
         Row("manifest by tag, nginx as shipped", ours, plain, f"{manifests}/1.0"),
-        Row("manifest by tag, epoll loop", ours, loop, f"{manifests}/1.0"),
+        Row("manifest by tag, epoll loop", ours, loop(epoll, "epoll"), f"{manifests}/1.0"),
+        Row("manifest by tag, io_uring loop", ours, loop(uring, "uring"), f"{manifests}/1.0"),
         Row("manifest by digest", ours, best, f"{manifests}/{digest}"),
         Row("HEAD by tag", ours, best, f"{manifests}/1.0", "HEAD"),
         Row("/v2/", ours, best, "/v2/"),
@@ -122,6 +143,25 @@ def start(stack, work, raas, hyper, floor):
         Row("manifest by tag, with access logs", logging, best_logging, f"{manifests}/1.0"),
         Row("manifest by tag, docker-registry", ours, registry, f"{manifests}/1.0"),
     ]
+
+
+@contextlib.contextmanager
+def scraped(url):
+    """Asks for the metrics each second, as Prometheus does."""
+    over = threading.Event()
+
+    def ask():
+        while not over.wait(1):
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                assert b"raas_" in answer.read()
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        yield
+    finally:
+        over.set()
+        asking.join()
 
 
 @contextlib.contextmanager
@@ -165,6 +205,14 @@ def example(name):
     build = ["cargo", "build", "--release", "--locked", "--package", "raas-server", "--example", name]
     subprocess.run(build, cwd=ROOT, check=True)
     return TARGET / "release" / "examples" / name
+
+
+def uring():
+    """Builds the loop on io_uring, which is a workspace of its own."""
+    manifest, target = ROOT / "tests/bench/uring/Cargo.toml", TARGET / "uring"
+    build = ["cargo", "build", "--release", "--locked", "--manifest-path", manifest, "--target-dir", target]
+    subprocess.run(build, cwd=ROOT, check=True)
+    return target / "release" / "uring-floor"
 
 
 def load(server, path, method, seconds, authorization="", script=None):

@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""How fast `raas serve` speaks TLS and sends layers from a folder, beside nginx with the same files.
+"""How fast `raas serve` speaks TLS, and sends layers from a folder or by proxy, beside nginx.
 
-One core for the server, one for the load. The servers take turns in each round, and the median of the rounds
-counts. Processor time is what is compared: for a request, a connection, or a MiB. nginx is at its
-best for each row: no sendfile for a small file, sendfile for a layer without TLS.
+Both have the same files. One core for the server, and one for the load and the origin of a proxy. The servers
+take turns in each round, and the median counts. Processor time is what is compared: for a request,
+a connection, or a MiB. nginx is at its best for each row: no sendfile for a small file, sendfile for a layer
+without TLS, and large buffers and no files for a proxy. Prints the peak memory of the proxies, too.
 
 usage: bench_tls.py [ROUNDS [SECONDS [ROW...]]], a row by any part of its name
 """
 
 import contextlib
 import dataclasses
+import functools
 import os
 import pathlib
 import re
@@ -19,10 +21,10 @@ import tempfile
 import time
 from collections.abc import Callable
 
-from servers import CACHED, LOAD_CORE, SENDFILE, Server, nginx, on_one_core
+from servers import CACHED, LOAD_CORE, SENDFILE, Server, file_server, nginx, on_one_core
 
 from harness import metadata
-from harness.measure import MIB
+from harness.measure import MIB, memory
 from harness.packages import program
 from harness.process import free_port, run
 from harness.raas import build
@@ -64,7 +66,7 @@ def main():
                     amount, elapsed = row.load(server, row.path, seconds)
                     used = server.processor_seconds() - before
                     found.append((amount / elapsed, used / amount * 1e6))
-    report(rows, results, rounds, seconds)
+        report(rows, results, rounds, seconds)
 
 
 def start(stack, work, raas):
@@ -83,10 +85,10 @@ def start(stack, work, raas):
         for _ in range(LAYER // MIB):
             out.write(os.urandom(MIB))
 
-    def serve(name, *more, scheme="http"):
+    def serve(name, *more, scheme="http", bucket=work / "bucket"):
         port = free_port()
         command = [raas, "serve", "acme", "--listen", f"127.0.0.1:{port}", "--no-access-log"]
-        command += ["--metadata", work / "tree", "--bucket", work / "bucket", *more]
+        command += ["--metadata", work / "tree", "--bucket", bucket, *more]
         return stack.enter_context(on_one_core(command, work, name, port, scheme=scheme))
 
     tls = ["--tls-certificate", certificate, "--tls-key", key]
@@ -97,6 +99,9 @@ def start(stack, work, raas):
         return stack.enter_context(nginx(work, repository, digest, blob, **options))
 
     small, large = peer(**both, files=CACHED), peer(layer=layer, files=SENDFILE)
+    origin = stack.enter_context(file_server(work, work / "bucket", core=LOAD_CORE))
+    proxy = serve("raas-proxy", "--access", "proxy", bucket=origin.url(""))
+    other_proxy = peer(layer="/" + str(layer.relative_to(work / "bucket")), origin=origin)
     # Over TLS nginx copies the file whatever sendfile says.
     manifest = f"/v2/{repository.name}/manifests/1.0"
     content = f"/v2/{repository.name}/blobs/{blob}"
@@ -108,6 +113,24 @@ def start(stack, work, raas):
         Row("TLS, a resumed connection each", resumed, secure, small, manifest, 1.2, handshake),
         Row("layer of 256 MiB, plain", layers, plain, large, content, 1.0, mebibyte),
         Row("layer of 256 MiB, TLS", layers, secure, small, content, 1.1, mebibyte),
+        Row(
+            "one layer by proxy",
+            functools.partial(layers, count=1),
+            proxy,
+            other_proxy,
+            content,
+            0.9,
+            mebibyte,
+        ),
+        Row(
+            "64 layers by proxy",
+            functools.partial(layers, count=64),
+            proxy,
+            other_proxy,
+            content,
+            0.9,
+            mebibyte,
+        ),
     ]
 
 
@@ -153,10 +176,10 @@ def resumed(server, path, _):
     return int(done[0]), time.monotonic() - began
 
 
-def layers(server, path, seconds):
-    """MiB of a layer over eight connections, whole layers or not."""
+def layers(server, path, seconds, count=8):
+    """MiB of a layer over so many connections, whole layers or not."""
     seconds = max(seconds, 4)
-    amount, unit = re.search(r"([\d.]+)([KMG])B read", wrk(server, path, seconds, 8)).groups()
+    amount, unit = re.search(r"([\d.]+)([KMG])B read", wrk(server, path, seconds, count)).groups()
     return float(amount) * {"K": 1 / 1024, "M": 1, "G": 1024}[unit], seconds
 
 
@@ -178,6 +201,11 @@ def report(rows, results, rounds, seconds):
             ratio = rate / other_rate
         if ratio < row.goal:
             short.append(f"{row.name}: {ratio:.2f} of {row.goal}")
+    for server in {
+        server.name: server for row in rows if "proxy" in row.name for server in (row.ours, row.other)
+    }.values():
+        peak = max(memory(pid, "VmHWM") for pid in server.family()) / MIB
+        print(f"peak memory of {server.name} as a proxy: {peak:.1f} MiB")
     print("short of its goal: " + ("; ".join(short) or "nothing"))
 
 

@@ -20,9 +20,11 @@ import sys
 import tempfile
 import time
 
+from servers import file_server
+
 from harness import metadata
 from harness.measure import MIB, memory
-from harness.process import free_port, listens, running, wait_for
+from harness.process import free_port, running, wait_for
 from harness.raas import build
 from harness.web import Quiet, WebServer
 
@@ -123,27 +125,6 @@ def compared(ours, base):
         latencies(port, paths)
     pairs = [(latencies(*ours, 2000), latencies(*base, 2000)) for _ in range(15)]
     return statistics.median(statistics.median(one) / statistics.median(other) for one, other in pairs)
-
-
-@contextlib.contextmanager
-def nginx(work, root):
-    """A server of files: what the machine itself needs for many files that are asked for by turns."""
-    port = free_port()
-    folder = work / f"nginx-{port}"
-    folder.mkdir()
-    config = folder / "nginx.conf"
-    config.write_text(f"""
-user root; worker_processes 1; daemon off; pid {folder}/pid; error_log {folder}/error;
-events {{ worker_connections 64; }}
-http {{
-  access_log off; keepalive_requests 1000000000; types {{ }}
-  client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
-  uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
-  server {{ listen 127.0.0.1:{port}; root {root}; }}
-}}
-""")
-    with running(["nginx", "-c", config], folder / "nginx.log", ready=lambda: listens(port)):
-        yield port
 
 
 def change(what, port, repositories, publish, detected=None):
@@ -261,8 +242,9 @@ def measure_folder(report, program, work, many):
         with serve(program, work / "many.log", "--metadata", work / "many") as server:
             measure(report, "folder, 10,000", server, many, publish_in(work / "many"), POLL_S)
             answers = compared((server.port, by_tag(many)), (small.port, by_tag(few)))
-            with nginx(work, work / "many") as large_port, nginx(work, work / "few") as small_port:
-                files = compared((large_port, as_files(many)), (small_port, as_files(few)))
+            # What the machine itself needs for many files that are asked for by turns.
+            with file_server(work, work / "many") as large, file_server(work, work / "few") as small_files:
+                files = compared((large.port, as_files(many)), (small_files.port, as_files(few)))
             report.row(
                 "folder, 10,000: nginx's time for such a file against ten repositories' files", files, "x"
             )

@@ -16,6 +16,10 @@ CACHED = "sendfile off; open_file_cache max=1000 inactive=10m; open_file_cache_v
 # At its best for large files: files stay open, and the kernel sends them.
 SENDFILE = "sendfile on; tcp_nopush on; open_file_cache max=1000 inactive=10m; open_file_cache_valid 10m;"
 
+# At its best as a proxy of layers: connections stay, nothing waits on the disk, and few reads and writes.
+PROXY = """proxy_http_version 1.1; proxy_set_header Connection ""; proxy_max_temp_file_size 0;
+      proxy_buffer_size 64k; proxy_buffers 8 64k; proxy_busy_buffers_size 128k;"""
+
 
 @dataclasses.dataclass
 class Server:
@@ -31,7 +35,11 @@ class Server:
 
     def processor_seconds(self):
         """Of the program and its children."""
-        return sum(measure.processor_seconds(pid) for pid in family(self.process.pid))
+        return sum(measure.processor_seconds(pid) for pid in self.family())
+
+    def family(self):
+        """The program and its children."""
+        return list(family(self.process.pid))
 
 
 def family(pid):
@@ -42,17 +50,21 @@ def family(pid):
 
 
 @contextlib.contextmanager
-def on_one_core(command, folder, name, port, environment=None, scheme="http"):
+def on_one_core(command, folder, name, port, environment=None, scheme="http", core=SERVER_CORE):
     first, *rest = command
     first = first if "/" in str(first) else program(first)
-    pinned = ["taskset", "-c", SERVER_CORE, first, *rest]
+    pinned = ["taskset", "-c", core, first, *rest]
     with running(pinned, folder / f"{name}.log", environment, ready=lambda: listens(port)) as process:
         yield Server(name, port, process, scheme)
 
 
 @contextlib.contextmanager
-def nginx(folder, repository, digest, blob, *, log="off", files=CACHED, tls=None, layer=None):
-    """nginx that answers with the headers of raas. `tls` is a certificate and a key; `layer` a file."""
+def nginx(folder, repository, digest, blob, *, log="off", files=CACHED, tls=None, layer=None, origin=None):
+    """nginx that answers with the headers of raas.
+
+    `tls` is a certificate and a key; `layer` is a file. With `origin`, a server, nginx is its proxy, and
+    `layer` is a path there.
+    """
     port = free_port()
     content = folder / "files"
     content.mkdir(exist_ok=True)
@@ -61,8 +73,11 @@ def nginx(folder, repository, digest, blob, *, log="off", files=CACHED, tls=None
     version = "add_header Docker-Distribution-API-Version registry/2.0;"
     of_manifest = f"""alias {content}/manifest; default_type {metadata.MANIFEST}; {version}
       add_header Docker-Content-Digest {digest}; add_header X-Content-Type-Options nosniff;"""
-    of_blob = f"{version} add_header Docker-Content-Digest {blob};"
-    if layer:
+    of_blob, upstream = f"{version} add_header Docker-Content-Digest {blob};", ""
+    if origin:
+        upstream = f"upstream origin {{ server 127.0.0.1:{origin.port}; keepalive 64; }}"
+        of_blob += f" {PROXY} proxy_pass {origin.scheme}://origin{layer};"
+    elif layer:
         of_blob += f" default_type application/octet-stream; alias {layer};"
     else:
         target = f"https://acme-images.s3.eu-central-1.amazonaws.com/{repository.name}/_v2/blobs/{blob}"
@@ -73,15 +88,7 @@ def nginx(folder, repository, digest, blob, *, log="off", files=CACHED, tls=None
         listen += " ssl http2"
         keys = f"""ssl_certificate {certificate}; ssl_certificate_key {key};
     ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:raas:10m; ssl_session_tickets on;"""
-    config = folder / f"nginx-{port}.conf"
-    config.write_text(f"""
-user root; worker_processes 1; daemon off; pid {folder}/nginx-{port}.pid;
-error_log {folder}/nginx-{port}.error;
-events {{ worker_connections 1024; }}
-http {{
-  access_log {log}; {files} keepalive_requests 1000000000; types {{ }}
-  client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
-  uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
+    server = f"""{upstream}
   server {{
     {listen};
     {keys}
@@ -91,9 +98,33 @@ http {{
       {of_manifest} add_header Cache-Control "public, max-age=31536000, immutable";
     }}
     location = {base}/blobs/{blob} {{ {of_blob} }}
-  }}
+  }}"""
+    with run_nginx(folder, port, f"access_log {log}; {files}", server, "https" if tls else "http") as running:
+        yield running
+
+
+@contextlib.contextmanager
+def file_server(folder, root, core=SERVER_CORE):
+    """nginx with the files of a folder."""
+    port = free_port()
+    server = f"server {{ listen 127.0.0.1:{port}; root {root}; }}"
+    with run_nginx(folder, port, f"access_log off; {PLAIN}", server, core=core) as running:
+        yield running
+
+
+def run_nginx(folder, port, options, server, scheme="http", core=SERVER_CORE):
+    """nginx with one worker, and connections that stay."""
+    name = f"nginx-{port}"
+    config = folder / f"{name}.conf"
+    config.write_text(f"""
+user root; worker_processes 1; daemon off; pid {folder}/{name}.pid;
+error_log {folder}/{name}.error;
+events {{ worker_connections 1024; }}
+http {{
+  {options} keepalive_requests 1000000000; types {{ }}
+  client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
+  uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
+  {server}
 }}
 """)
-    name, scheme = f"nginx-{port}", "https" if tls else "http"
-    with on_one_core(["nginx", "-c", config], folder, name, port, scheme=scheme) as server:
-        yield server
+    return on_one_core(["nginx", "-c", config], folder, name, port, scheme=scheme, core=core)
