@@ -1,5 +1,6 @@
 //! Keyless signatures: the signer has a certificate of the authority Fulcio, which is valid for ten minutes and names an
-//! identity and its issuer. The log Rekor says that the signature was made in these minutes.
+//! identity and its issuer. The log Rekor has the signature. It, or a timestamp authority, says that the signature was made
+//! in these minutes.
 //!
 //! ```text
 //! trusted_root.json ──▶ SigstoreRoot ──▶ bundle or payload of cosign 2 ──▶ Signer: identity, issuer

@@ -95,7 +95,7 @@ impl SigstoreRoot {
                         Refused::ByLibrary(Error::ArtifactMismatch(_) | Error::UnsupportedBundle(_))
                     );
                     let why = if is_of_content { statement().err() } else { None };
-                    why.unwrap_or_else(|| refused.because_of(&bundle))
+                    why.unwrap_or_else(|| self.reason(refused, &bundle))
                 })?;
                 statement()?;
                 Ok(signer)
@@ -108,7 +108,8 @@ impl SigstoreRoot {
                 if Digest::of(manifest) != *image {
                     return Err(Invalid::Digest(Digest::of(manifest).to_string()));
                 }
-                self.verify(&bundle, Artifact::Blob(manifest)).map_err(|refused| refused.because_of(&bundle))
+                self.verify(&bundle, Artifact::Blob(manifest))
+                    .map_err(|refused| self.reason(refused, &bundle))
             }
             _ => Err(Invalid::Kind("a bundle without a signature".into())),
         }
@@ -126,7 +127,7 @@ impl SigstoreRoot {
     ) -> Result<Signer, Invalid> {
         let bundle = payload::bundle(payload, layer)?;
         let signer =
-            self.verify(&bundle, Artifact::Blob(payload)).map_err(|refused| refused.because_of(&bundle))?;
+            self.verify(&bundle, Artifact::Blob(payload)).map_err(|refused| self.reason(refused, &bundle))?;
         let reference = simple_signing::read_cosign(payload, image)?;
         Ok(Signer { reference: Some(reference), ..signer })
     }
@@ -152,6 +153,13 @@ impl SigstoreRoot {
         let checked =
             provider::with_message(message, || self.verifier.verify(artifact.clone(), bundle, &policy));
         Signer::of(&checked.map_err(Refused::ByLibrary)?).map_err(Refused::ByRaas)
+    }
+
+    fn reason(&self, refused: Refused, bundle: &Bundle) -> Invalid {
+        match refused {
+            Refused::ByLibrary(error) => refusal(&error, bundle, &self.root),
+            Refused::ByRaas(invalid) => invalid,
+        }
     }
 
     /// Whether it is a root of Sigstore's public service, of any time, by what it says of itself.
@@ -192,15 +200,6 @@ impl SigstoreRoot {
 enum Refused {
     ByLibrary(Error),
     ByRaas(Invalid),
-}
-
-impl Refused {
-    fn because_of(self, bundle: &Bundle) -> Invalid {
-        match self {
-            Refused::ByLibrary(error) => refusal(&error, bundle),
-            Refused::ByRaas(invalid) => invalid,
-        }
-    }
 }
 
 /// A PEM file with the ends of lines that Unix has.

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 use crate::{Identity, RootError, Signer, SigstoreRoot};
 
+mod timestamps;
+
 const MANIFEST: &[u8] = b"the manifest of an image";
 const NAME: &str = "quay.example/acme/app";
 const SIGNS: &str = "https://sigstore.dev/cosign/sign/v1";
@@ -59,6 +61,7 @@ fn a_bundle_counts_if_the_authority_the_logs_and_the_statement_vouch_for_it() {
     };
     let mail =
         sigstore.signer_of("release@acme.example", "https://id.example", Some(&sigstore.certificate_log));
+    let p384 = sigstore.signer_with(SigningKey::p384(), (IDENTITY, ISSUER), Some(&sigstore.certificate_log));
     let no_issuer = sigstore.signer_of(IDENTITY, "", Some(&sigstore.certificate_log));
     let without_timestamp = sigstore.signer_of(IDENTITY, ISSUER, None);
     let other_timestamp = sigstore.signer_of(IDENTITY, ISSUER, Some(&other.certificate_log));
@@ -97,6 +100,7 @@ fn a_bundle_counts_if_the_authority_the_logs_and_the_statement_vouch_for_it() {
     let cases: Vec<(&str, Value, Result<Signer, &str>)> = vec![
         ("good", bundle(&signer, (envelope.clone(), entry.clone())), Ok(usual())),
         ("good of an e-mail address", bundle(&mail, signed(&sigstore, &mail, SIGNS)), Ok(of_mail)),
+        ("good of a key of P-384", bundle(&p384, signed(&sigstore, &p384, SIGNS)), Ok(usual())),
         ("good message", with_message(MANIFEST, MANIFEST), Ok(usual())),
         ("message of another manifest", with_message(b"other", b"other"), Err("it signs another manifest")),
         (

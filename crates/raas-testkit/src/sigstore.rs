@@ -1,20 +1,31 @@
-//! A small Sigstore: an authority as Fulcio, a log as Rekor, a log of certificates, and the keyless signatures that they
-//! make. Everything is signed anew each time, and dated: a certificate is valid for ten minutes of June 2025.
+//! A small Sigstore: an authority as Fulcio, logs as Rekor and Rekor v2, a log of certificates, an authority of timestamps,
+//! and the keyless signatures that they make. Everything is signed anew each time, and dated: a certificate is valid for
+//! ten minutes of June 2025.
 //!
-//! Source: Fulcio, docs/oid-info.md; RFC 6962, sections 2.1, 3.2 and 3.3; Rekor, `hashedrekord` and `dsse` 0.0.1; C2SP,
-//! signed-note.md and tlog-checkpoint.md; sigstore/protobuf-specs, `sigstore_trustroot.proto` and `sigstore_bundle.proto`.
+//! Source: Fulcio, docs/oid-info.md; RFC 6962, sections 3.2 and 3.3; C2SP, signed-note.md; sigstore/protobuf-specs,
+//! `sigstore_trustroot.proto` and `sigstore_bundle.proto`.
+
+mod der;
+mod entry;
+mod timestamp;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use raas_types::{Descriptor, Digest};
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PublicKeyData as _, SanType, SigningKey as _, date_time_ymd,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PublicKeyData as _, SanType,
+    SigningKey as _, date_time_ymd,
 };
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
 use crate::oci::Layout;
+
+pub use entry::Entry;
+pub use timestamp::{Timestamp, TimestampAuthority, stamped};
+
+use der::{OCTET_STRING, UTF8_STRING, der, values};
 
 /// The media type of a bundle.
 pub const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
@@ -30,17 +41,30 @@ pub const BEGIN: i64 = 1_748_736_000;
 /// For how long it is valid.
 const SECONDS: i64 = 600;
 
-/// A key of P-256.
+/// The name of the log Rekor v2 in its checkpoints.
+const LOG_V2: &str = "log2025-1.rekor.example";
+
+/// A key of P-256, P-384 or Ed25519.
 pub struct SigningKey(KeyPair);
 
 impl SigningKey {
-    /// A new key.
+    /// A new key of P-256.
     #[expect(clippy::new_without_default, reason = "each key is another one")]
     pub fn new() -> Self {
         Self(KeyPair::generate().unwrap())
     }
 
-    /// The signature of SHA-256 in ASN.1.
+    /// A new key of P-384.
+    pub fn p384() -> Self {
+        Self(KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap())
+    }
+
+    /// A new key of Ed25519.
+    pub fn ed25519() -> Self {
+        Self(KeyPair::generate_for(&PKCS_ED25519).unwrap())
+    }
+
+    /// The signature: with P-256 of SHA-256 and with P-384 of SHA-384, in ASN.1.
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
         self.0.sign(message).unwrap()
     }
@@ -55,39 +79,42 @@ impl SigningKey {
         self.0.subject_public_key_info()
     }
 
-    /// The name of a log with this key.
+    /// Its kind, as Sigstore names it.
+    fn details(&self) -> &'static str {
+        match self.0.algorithm() {
+            algorithm if algorithm == &PKCS_ED25519 => "PKIX_ED25519",
+            algorithm if algorithm == &PKCS_ECDSA_P384_SHA384 => "PKIX_ECDSA_P384_SHA_384",
+            _ => "PKIX_ECDSA_P256_SHA_256",
+        }
+    }
+
+    /// The name of a log with this key. A log with a key of Ed25519 is always Rekor v2.
     fn id(&self) -> Vec<u8> {
-        sha256(&self.public())
+        match self.details() {
+            "PKIX_ED25519" => sha256(&[LOG_V2.as_bytes(), b"\n\x01", &self.point()].concat()),
+            _ => sha256(&self.public()),
+        }
     }
 }
 
-/// An authority, a log of signatures and a log of certificates.
+/// An authority, the logs of signatures, a log of certificates and an authority of timestamps.
 pub struct Sigstore {
     authority: Issuer<'static, KeyPair>,
     certificate: Certificate,
     /// The key of the log of signatures.
     pub log: SigningKey,
+    /// The key of the log of signatures that is Rekor v2.
+    pub log_v2: SigningKey,
     /// The key of the log of certificates.
     pub certificate_log: SigningKey,
+    /// The authority of timestamps.
+    pub timestamp_authority: TimestampAuthority,
 }
 
 /// A key with its certificate.
 pub struct Signer {
     key: SigningKey,
     certificate: Vec<u8>,
-}
-
-/// An entry in the log of signatures.
-#[derive(Clone)]
-pub struct Entry {
-    body: String,
-    kind: &'static str,
-    /// When the log took it in, as a Unix time.
-    pub time: i64,
-    /// The key that the log has by its name.
-    log_id: Vec<u8>,
-    promise: Vec<u8>,
-    checkpoint: String,
 }
 
 impl Sigstore {
@@ -101,8 +128,14 @@ impl Sigstore {
         (params.not_before, params.not_after) = (date_time_ymd(2025, 1, 1), date_time_ymd(2045, 1, 1));
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
-        let (log, certificate_log) = (SigningKey::new(), SigningKey::new());
-        Self { authority: Issuer::new(params, key), certificate, log, certificate_log }
+        Self {
+            authority: Issuer::new(params, key),
+            certificate,
+            log: SigningKey::new(),
+            log_v2: SigningKey::ed25519(),
+            certificate_log: SigningKey::new(),
+            timestamp_authority: TimestampAuthority::new(),
+        }
     }
 
     /// The certificate of its authority as a PEM file.
@@ -118,14 +151,16 @@ impl Sigstore {
                 "baseUrl": url,
                 "hashAlgorithm": "SHA2_256",
                 "publicKey": {
-                    "rawBytes": STANDARD.encode(key.public()), "keyDetails": "PKIX_ECDSA_P256_SHA_256", "validFor": validity,
+                    "rawBytes": STANDARD.encode(key.public()), "keyDetails": key.details(), "validFor": validity,
                 },
                 "logId": {"keyId": STANDARD.encode(key.id())},
             })
         };
         json!({
             "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
-            "tlogs": [log("https://rekor.example", &self.log)],
+            "tlogs": [
+                log("https://rekor.example", &self.log), log(&format!("https://{LOG_V2}"), &self.log_v2),
+            ],
             "certificateAuthorities": [{
                 "subject": {"organization": "example", "commonName": "Test Sigstore"},
                 "uri": "https://fulcio.example",
@@ -133,7 +168,7 @@ impl Sigstore {
                 "validFor": validity,
             }],
             "ctlogs": [log("https://ctfe.example", &self.certificate_log)],
-            "timestampAuthorities": [],
+            "timestampAuthorities": [self.timestamp_authority.in_root()],
         })
     }
 
@@ -145,7 +180,16 @@ impl Sigstore {
     /// A signer with this identity, an e-mail address or a URI. The key of the log of certificates signs the timestamp in
     /// the certificate; without it, there is none.
     pub fn signer_of(&self, identity: &str, issuer: &str, certificate_log: Option<&SigningKey>) -> Signer {
-        let key = SigningKey::new();
+        self.signer_with(SigningKey::new(), (identity, issuer), certificate_log)
+    }
+
+    /// A signer with this key, and with this identity and its issuer.
+    pub fn signer_with(
+        &self,
+        key: SigningKey,
+        (identity, issuer): (&str, &str),
+        certificate_log: Option<&SigningKey>,
+    ) -> Signer {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -160,13 +204,15 @@ impl Sigstore {
             CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 57264, 1, last], content)
         };
         params.custom_extensions =
-            vec![extension(1, issuer.into()), extension(8, der(0x0c, issuer.as_bytes()))];
+            vec![extension(1, issuer.into()), extension(8, der(UTF8_STRING, issuer.as_bytes()))];
         let make =
             |params: &CertificateParams| params.signed_by(&key.0, &self.authority).unwrap().der().to_vec();
         if let Some(log) = certificate_log {
-            let timestamp = self.certificate_timestamp(log, first_element(&make(&params)));
+            let timestamp = self.certificate_timestamp(log, values(&make(&params))[0]);
             let oid = [1, 3, 6, 1, 4, 1, 11129, 2, 4, 2];
-            params.custom_extensions.push(CustomExtension::from_oid_content(&oid, der(0x04, &timestamp)));
+            params
+                .custom_extensions
+                .push(CustomExtension::from_oid_content(&oid, der(OCTET_STRING, &timestamp)));
         }
         let certificate = make(&params);
         Signer { key, certificate }
@@ -187,38 +233,6 @@ impl Sigstore {
             [&[0][..], &log.id(), &time, &no_extensions, &[sha256, ecdsa], &with_length(&signature)].concat();
         with_length(&with_length(&timestamp))
     }
-
-    /// The entry of a signed message.
-    pub fn log_message(&self, signer: &Signer, message: &[u8], signature: &[u8]) -> Entry {
-        let spec = json!({
-            "data": {"hash": {"algorithm": "sha256", "value": Digest::of(message).hex()}},
-            "signature": {
-                "content": STANDARD.encode(signature), "publicKey": {"content": STANDARD.encode(signer.pem())},
-            },
-        });
-        self.entry("hashedrekord", &spec)
-    }
-
-    /// The entry of an envelope.
-    pub fn log_envelope(&self, signer: &Signer, envelope: &Value) -> Entry {
-        let payload = STANDARD.decode(envelope["payload"].as_str().unwrap()).unwrap();
-        let hash = |bytes: &[u8]| json!({"algorithm": "sha256", "value": Digest::of(bytes).hex()});
-        let spec = json!({
-            "envelopeHash": hash(envelope.to_string().as_bytes()),
-            "payloadHash": hash(&payload),
-            "signatures": [{
-                "signature": envelope["signatures"][0]["sig"], "verifier": STANDARD.encode(signer.pem()),
-            }],
-        });
-        self.entry("dsse", &spec)
-    }
-
-    fn entry(&self, kind: &'static str, spec: &Value) -> Entry {
-        let body = json!({"apiVersion": "0.0.1", "kind": kind, "spec": spec}).to_string();
-        let (log_id, time) = (self.log.id(), BEGIN + SECONDS / 2);
-        let entry = Entry { body, kind, time, log_id, promise: Vec::new(), checkpoint: String::new() };
-        entry.signed_by(&self.log)
-    }
 }
 
 impl Signer {
@@ -236,11 +250,10 @@ impl Signer {
 
     /// A signed envelope.
     pub fn envelope(&self, payload_type: &str, payload: &str) -> Value {
-        let message = format!("DSSEv1 {} {payload_type} {} {payload}", payload_type.len(), payload.len());
         json!({
             "payload": STANDARD.encode(payload),
             "payloadType": payload_type,
-            "signatures": [{"sig": STANDARD.encode(self.sign(message.as_bytes()))}],
+            "signatures": [{"sig": STANDARD.encode(self.sign(&encoding(payload_type, payload)))}],
         })
     }
 
@@ -291,67 +304,6 @@ impl Signer {
     }
 }
 
-impl Entry {
-    /// The same entry of another time, with the promise of the same log.
-    #[must_use]
-    pub fn at(self, time: i64, log: &SigningKey) -> Self {
-        Self { time, ..self }.signed_by(log)
-    }
-
-    /// The same entry, with the promise and the checkpoint of another key under the name of the log.
-    #[must_use]
-    pub fn signed_by(mut self, key: &SigningKey) -> Self {
-        let (body, time) = (STANDARD.encode(&self.body), self.time);
-        let id: String = self.log_id.iter().map(|byte| format!("{byte:02x}")).collect();
-        // The keys are in the order of their bytes, without spaces.
-        let promised =
-            format!("{{\"body\":\"{body}\",\"integratedTime\":{time},\"logID\":\"{id}\",\"logIndex\":1}}");
-        self.promise = key.sign(promised.as_bytes());
-        let note = format!("rekor.example - 1\n2\n{}\n", STANDARD.encode(self.tree_root()));
-        let signature = [&self.log_id[..4], &key.sign(note.as_bytes())].concat();
-        self.checkpoint = format!("{note}\n\u{2014} rekor.example {}\n", STANDARD.encode(signature));
-        self
-    }
-
-    /// The hash of the leaf before this one.
-    fn other_leaf() -> Vec<u8> {
-        sha256(b"\0another entry")
-    }
-
-    fn tree_root(&self) -> Vec<u8> {
-        let leaf = sha256(&[b"\0", self.body.as_bytes()].concat());
-        sha256(&[&[1][..], &Self::other_leaf(), &leaf].concat())
-    }
-
-    fn in_bundle(&self) -> Value {
-        json!({
-            "logIndex": "1",
-            "logId": {"keyId": STANDARD.encode(&self.log_id)},
-            "kindVersion": {"kind": self.kind, "version": "0.0.1"},
-            "integratedTime": self.time.to_string(),
-            "inclusionPromise": {"signedEntryTimestamp": STANDARD.encode(&self.promise)},
-            "inclusionProof": {
-                "logIndex": "1",
-                "rootHash": STANDARD.encode(self.tree_root()),
-                "treeSize": "2",
-                "hashes": [STANDARD.encode(Self::other_leaf())],
-                "checkpoint": {"envelope": self.checkpoint},
-            },
-            "canonicalizedBody": STANDARD.encode(&self.body),
-        })
-    }
-
-    fn in_annotation(&self) -> Value {
-        let id: String = self.log_id.iter().map(|byte| format!("{byte:02x}")).collect();
-        json!({
-            "SignedEntryTimestamp": STANDARD.encode(&self.promise),
-            "Payload": {
-                "body": STANDARD.encode(&self.body), "integratedTime": self.time, "logIndex": 1, "logID": id,
-            },
-        })
-    }
-}
-
 impl Layout {
     /// Adds a bundle as a referrer of an image.
     pub fn bundle(&mut self, image: &Descriptor, bundle: &Value) -> Descriptor {
@@ -365,6 +317,11 @@ impl Layout {
     }
 }
 
+/// What the signature of an envelope signs (PAE).
+fn encoding(payload_type: &str, payload: &str) -> Vec<u8> {
+    format!("DSSEv1 {} {payload_type} {} {payload}", payload_type.len(), payload.len()).into()
+}
+
 fn sha256(bytes: &[u8]) -> Vec<u8> {
     digest(&SHA256, bytes).as_ref().to_vec()
 }
@@ -372,30 +329,4 @@ fn sha256(bytes: &[u8]) -> Vec<u8> {
 /// Bytes behind their length, which has two bytes.
 fn with_length(bytes: &[u8]) -> Vec<u8> {
     [&(bytes.len() as u16).to_be_bytes(), bytes].concat()
-}
-
-/// A value of DER with this tag, shorter than 64 KiB.
-fn der(tag: u8, content: &[u8]) -> Vec<u8> {
-    let length = content.len();
-    let head = match length {
-        0..128 => vec![tag, length as u8],
-        128..256 => vec![tag, 0x81, length as u8],
-        _ => vec![tag, 0x82, (length >> 8) as u8, length as u8],
-    };
-    [head, content.to_vec()].concat()
-}
-
-/// The first value in a sequence of DER: what is signed of a certificate.
-fn first_element(sequence: &[u8]) -> &[u8] {
-    let header = |value: &[u8]| match value[1] {
-        short @ 0..128 => (2, usize::from(short)),
-        long => {
-            let bytes = &value[2..2 + usize::from(long & 0x7f)];
-            (2 + bytes.len(), bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)))
-        }
-    };
-    let (outer, _) = header(sequence);
-    let inside = &sequence[outer..];
-    let (head, length) = header(inside);
-    &inside[..head + length]
 }
