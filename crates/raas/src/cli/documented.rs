@@ -69,6 +69,7 @@ const OTHER_PROGRAMS: &[&str] = &[
     "oc",
     "oc-mirror",
     "openssl",
+    "oras",
     "podman",
     "printf",
     "promtool",
