@@ -4,18 +4,18 @@
 //! wait too. So another thread reads such a part of the file before.
 
 use std::fs::File;
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::timeout;
 
 use crate::body::FilePart;
+use crate::files::read_in_memory;
 use crate::in_flight::Progress;
 
 /// How many bytes are looked at together, and sent before another connection has its turn.
@@ -95,14 +95,7 @@ async fn load(part: &FilePart, at: u64, length: u64) -> io::Result<()> {
 /// Whether the system has a part of a file in memory, as far as samples tell.
 fn is_in_memory(file: &File, at: u64, length: u64) -> bool {
     let last = at + length - 1;
-    (at..last).step_by(STEP as usize).chain([last]).all(|at| {
-        loop {
-            match preadv2(file, &mut [IoSliceMut::new(&mut [0])], at, ReadWriteFlags::NOWAIT) {
-                Err(Errno::INTR) => {}
-                read => break read == Ok(1),
-            }
-        }
-    })
+    (at..last).step_by(STEP as usize).chain([last]).all(|at| read_in_memory(file, &mut [0], at).is_some())
 }
 
 fn read(file: &File, mut at: u64, length: u64) -> io::Result<()> {
@@ -201,8 +194,8 @@ mod tests {
         let part = part(0, LENGTH as u64);
         read(&part.file, 0, part.length).unwrap();
         // A file system that cannot tell says no, and the part is read once more.
-        let answered = preadv2(&*part.file, &mut [IoSliceMut::new(&mut [0])], 0, ReadWriteFlags::NOWAIT);
-        assert_eq!(is_in_memory(&part.file, 0, part.length), answered == Ok(1));
+        let answered = read_in_memory(&part.file, &mut [0], 0);
+        assert_eq!(is_in_memory(&part.file, 0, part.length), answered == Some(1));
         assert!(!is_in_memory(&part.file, 0, part.length + 1), "the file is shorter");
         assert_eq!(read(&part.file, 0, part.length + 1).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
