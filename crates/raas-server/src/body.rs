@@ -49,9 +49,14 @@ impl Body {
         Self::new(Content::Proxied(Box::new(stream)))
     }
 
+    /// The line that the log gets when the body is dropped.
+    pub(crate) fn log_line(&self) -> Option<&AccessLogLine> {
+        self.log_line.as_deref()
+    }
+
     /// Ties the body to its request: when the body is dropped, its bytes are counted and the log line is written.
-    pub(crate) fn record(&mut self, log_line: Option<Box<AccessLogLine>>, request: InFlight) {
-        self.log_line = log_line;
+    pub(crate) fn record(&mut self, log_line: Option<AccessLogLine>, request: InFlight) {
+        self.log_line = log_line.map(Box::new);
         self.request = Some(request);
     }
 

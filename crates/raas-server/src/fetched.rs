@@ -45,12 +45,18 @@ pub(crate) enum FetchedItem {
 }
 
 /// A request with a successful answer, to be counted.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct CountableRequest {
+    pub(crate) client: IpAddr,
+    pub(crate) what: Arc<Countable>,
+}
+
+/// What is counted, besides the client: the same whenever a request is repeated.
+#[derive(Debug)]
+pub(crate) struct Countable {
     pub(crate) fetched: Fetched,
     /// Whether the client received a manifest: a GET that was not answered with 304.
     pub(crate) got: bool,
-    pub(crate) client: IpAddr,
     pub(crate) user_agent: Option<Box<str>>,
     /// The host that the client named and whether it used TLS. Only set if pulls are notified.
     pub(crate) host: Option<(Box<str>, bool)>,

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use raas_types::Utc;
 use raas_types::pulls::{Counted, Counter, Fetch};
 
-use crate::fetched::CountableRequest;
+use crate::fetched::{Countable, CountableRequest};
 use crate::metrics::PullCounters;
 use crate::notify::{Notifier, PullEvent};
 
@@ -63,17 +63,18 @@ impl PullQueue {
         let time = SystemTime::now();
         // The bound ends the loop although requests keep coming.
         for request in waiting.try_iter().take(MAX) {
-            let fields = request.fetched.log_fields();
-            let (vendor, repository) = (request.fetched.vendor.as_str(), request.fetched.repository.as_str());
+            let Countable { fetched, got, user_agent, .. } = &*request.what;
+            let fields = fetched.log_fields();
+            let (vendor, repository) = (fetched.vendor.as_str(), fetched.repository.as_str());
             let counted = counter.count(&Fetch {
                 time: Utc::of(time),
                 client: request.client,
-                user_agent: request.user_agent.as_deref().unwrap_or_default(),
-                customer: request.fetched.key.as_ref().map_or("", |key| key.customer.as_str()),
+                user_agent: user_agent.as_deref().unwrap_or_default(),
+                customer: fetched.key.as_ref().map_or("", |key| key.customer.as_str()),
                 vendor,
                 repository,
                 kind: fields.kind,
-                got: request.got,
+                got: *got,
                 tag: fields.tag,
                 tags: &fields.tags,
                 digest: fields.digest,
@@ -99,23 +100,20 @@ mod tests {
     fn a_full_queue_does_not_block_requests() {
         const MORE: usize = 3;
         let pull_queue = Arc::new(PullQueue::new(None));
-        let request = || CountableRequest {
-            fetched: Fetched {
-                vendor: "acme".parse().unwrap(),
-                repository: "app".parse().unwrap(),
-                item: FetchedItem::Tags,
-                key: None,
-            },
-            got: true,
-            client: Ipv4Addr::LOCALHOST.into(),
-            user_agent: None,
-            host: None,
+        let fetched = Fetched {
+            vendor: "acme".parse().unwrap(),
+            repository: "app".parse().unwrap(),
+            item: FetchedItem::Tags,
+            key: None,
         };
+        let what = Arc::new(Countable { fetched, got: true, user_agent: None, host: None });
+        let request =
+            move || CountableRequest { client: Ipv4Addr::LOCALHOST.into(), what: Arc::clone(&what) };
         let counting = pull_queue.counting.lock().unwrap();
         let (done, is_done) = mpsc::channel();
-        let taking = Arc::clone(&pull_queue);
+        let (taking, made) = (Arc::clone(&pull_queue), request.clone());
         thread::spawn(move || {
-            (0..MAX + MORE).for_each(|_| taking.push(request()));
+            (0..MAX + MORE).for_each(|_| taking.push(made()));
             done.send(()).unwrap();
         });
         is_done.recv_timeout(Duration::from_secs(20)).expect("push never blocks, even if the queue is full");

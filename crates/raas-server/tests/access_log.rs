@@ -60,6 +60,22 @@ fn each_request_has_one_log_line_without_its_query() {
         write!(stream, "{request}connection: close\r\n\r\n").unwrap();
         stream.read_to_end(&mut Vec::new()).unwrap();
     }
+    // The server prepares the answer to the second one, and sends it again.
+    let mut stream = TcpStream::connect(address).unwrap();
+    for _ in 0..REPEATED {
+        stream
+            .write_all(b"GET /v2/app/manifests/1.0 HTTP/1.1\r\nhost: x\r\nuser-agent: many\r\n\r\n")
+            .unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(MANIFEST) {
+            let mut piece = [0; 4096];
+            let length = stream.read(&mut piece).unwrap();
+            assert!(length > 0, "{}", String::from_utf8_lossy(&answer));
+            answer.extend_from_slice(&piece[..length]);
+        }
+    }
+    let remote = stream.local_addr().unwrap().to_string();
+    drop(stream);
     drop(stop);
     server.join().unwrap().unwrap();
 
@@ -69,9 +85,19 @@ fn each_request_has_one_log_line_without_its_query() {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let access: Vec<_> =
         lines.iter().filter(|line| line["target"] == "access").map(|line| &line["fields"]).collect();
-    let [first, second, tag, by_digest, tags, of_customer] = access.as_slice() else {
-        panic!("six lines: {text}")
+    let [first, second, tag, by_digest, tags, of_customer, repeated @ ..] = access.as_slice() else {
+        panic!("six lines and more: {text}")
     };
+    let digest = digest.to_string();
+    assert_eq!(repeated.len(), REPEATED);
+    for line in repeated {
+        let found = ["method", "host", "path", "user_agent", "vendor", "kind", "tag", "digest", "remote"];
+        let path = "/v2/app/manifests/1.0";
+        let expected = ["GET", "x", path, "many", "acme", "manifest", "1.0", &digest, &remote];
+        assert_eq!(found.map(|key| line[key].as_str().unwrap_or("-")), expected);
+        assert_eq!((&line["status"], &line["bytes"]), (&200.into(), &MANIFEST.len().into()));
+        assert!(line["ms"].is_number());
+    }
     assert_eq!((&of_customer["customer"], &of_customer["customer_key"]), (&"bigbank".into(), &"ci".into()));
     assert!(tags.get("customer").is_none(), "{tags}");
     assert_eq!(first["method"], "GET");
@@ -86,7 +112,6 @@ fn each_request_has_one_log_line_without_its_query() {
         (&400.into(), &0.into(), &"-".into())
     );
     assert!(first.get("vendor").is_none() && second.get("kind").is_none(), "{text}");
-    let digest = digest.to_string();
     for (line, expected) in [
         (tag, ["manifest", "1.0", "-", &digest]),
         (by_digest, ["manifest", "-", "1.0", &digest]),
@@ -98,6 +123,11 @@ fn each_request_has_one_log_line_without_its_query() {
     }
 }
 
+/// Requests that are the same.
+const REPEATED: usize = 5;
+
+const MANIFEST: &[u8] = br#"{"schemaVersion":2}"#;
+
 const SECRET: &str = "raas_secret";
 
 /// The header of a customer's login.
@@ -107,20 +137,19 @@ fn login() -> String {
 
 /// A repository with one tag, and that tag's manifest.
 fn publish(folder: &std::path::Path) -> Digest {
-    let manifest = br#"{"schemaVersion":2}"#;
-    let digest = Digest::of(manifest);
+    let digest = Digest::of(MANIFEST);
     let document = serde_json::json!({
         "type": "pulp-docker-redirect", "version": 4, "repository": "acme-app", "repo-registry-id": "app",
         "url": "https://x/", "protected": false, "schema2_data": [], "manifest_list_data": [],
         "manifest_list_amd64_tags": {},
         "raas": {
             "tags": {"1.0": digest}, "blobs": {},
-            "manifests": {digest.to_string(): {"media_type": "application/vnd.x+json", "size": manifest.len()}},
+            "manifests": {digest.to_string(): {"media_type": "application/vnd.x+json", "size": MANIFEST.len()}},
         },
     });
     let manifests = folder.join("crane/data/app/_manifests/sha256");
     std::fs::create_dir_all(&manifests).unwrap();
-    std::fs::write(manifests.join(digest.hex()), manifest).unwrap();
+    std::fs::write(manifests.join(digest.hex()), MANIFEST).unwrap();
     std::fs::write(folder.join("crane/data/app.json"), document.to_string()).unwrap();
     let mut customer = Customer::new(Vec::new());
     let key = CustomerKey::new(SecretHash::of(SECRET), Utc::from_unix(0), None);

@@ -12,6 +12,9 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 mod escape;
+mod request_lines;
+
+use request_lines::{ACCESS, RequestLines};
 
 /// The most bytes that wait to be written. Further lines are lost, and the log reports their number.
 const MOST_WAITING: usize = 1 << 20;
@@ -35,10 +38,15 @@ pub(crate) enum LogFormat {
 pub(crate) fn start(format: LogFormat, access: bool) -> Log {
     let log = Log::new(io::stderr());
     let lines = tracing_subscriber::fmt().with_writer(log.lines()).with_ansi(false);
-    let wanted = filter_fn(move |metadata| access || metadata.target() != "access");
+    let wanted = filter_fn(move |metadata| access || metadata.target() != ACCESS);
     match format {
-        LogFormat::Text => lines.finish().with(wanted).init(),
-        LogFormat::Json => lines.json().flatten_event(true).finish().with(wanted).init(),
+        LogFormat::Text => {
+            lines.map_event_format(|others| RequestLines { format, others }).finish().with(wanted).init();
+        }
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true);
+            lines.map_event_format(|others| RequestLines { format, others }).finish().with(wanted).init();
+        }
     }
     log
 }

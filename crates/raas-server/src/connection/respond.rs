@@ -10,11 +10,11 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{HeaderValue, USER_AGENT};
 use hyper::{Method, Request, StatusCode};
 
-use crate::access_log::AccessLogLine;
+use crate::access_log::{AccessLogLine, LoggedRequest};
 use crate::answer::{FromMemory, Pending, Tracked, answer, answer_from_memory, repeatable_site};
 use crate::auth::Peer;
 use crate::body::Body;
-use crate::fetched::{CountableRequest, Fetched};
+use crate::fetched::{Countable, CountableRequest, Fetched};
 use crate::http::forwarded::{self, Remote};
 use crate::http::{headers, host};
 use crate::in_flight::{ClientConnection, InFlight};
@@ -97,8 +97,8 @@ pub(super) fn respond_repeatably(
     let state = &client.state;
     let snapshot = state.current.load_full();
     let (report, tracked) = RequestReport::begin(Arc::clone(client), &request, now);
-    // A line of the access log is about one request.
-    let site = repeatable_site(state, &snapshot, &request).filter(|_| tracked != Tracked::All);
+    // A trace is about one request.
+    let site = repeatable_site(state, &snapshot, &request).filter(|_| state.traces.is_none());
     let FromMemory { response, fetched, redirected } =
         answer_from_memory(state, &request, tracked, client.remote).ok()?;
     let status = response.status;
@@ -106,13 +106,15 @@ pub(super) fn respond_repeatably(
     else {
         return Some((report.end(request, response, fetched, None), None));
     };
+    let countable = report.countable(&request, &response, fetched.clone());
+    let response = report.end(request, response, fetched, None);
     let repetition = Repetition {
         snapshot: Arc::downgrade(&snapshot),
         status,
-        countable: report.countable(&request, &response, fetched.clone()),
+        countable: countable.map(Arc::new),
         redirected: redirected.map(|(target, bytes)| (Arc::clone(&site.redirected), target, bytes)),
+        logged: response.body.log_line().map(|line| Arc::clone(&line.request)),
     };
-    let response = report.end(request, response, fetched, None);
     // A snapshot that was replaced never returns, so the answer is from this one if it is still the current one.
     let is_current = repetition.is_of(state);
     Some((response, is_current.then_some(repetition)))
@@ -149,16 +151,16 @@ struct RequestReport {
     started: Instant,
     in_flight: InFlight,
     remote: Remote,
-    log_line: Option<Box<AccessLogLine>>,
+    logged: Option<LoggedRequest>,
 }
 
 impl RequestReport {
     fn begin<B>(client: Arc<ClientConnection>, request: &Request<B>, started: Instant) -> (Self, Tracked) {
         let remote = forwarded::client(&client.state.trusted_proxies, client.remote, request.headers());
-        let log_line = AccessLogLine::begin(request, remote, started);
-        let is_told = log_line.is_some() || client.state.traces.is_some();
+        let logged = LoggedRequest::of(request);
+        let is_told = logged.is_some() || client.state.traces.is_some();
         let tracked = if is_told { Tracked::All } else { Tracked::Counted };
-        (Self { started, in_flight: InFlight::begin(client), remote, log_line }, tracked)
+        (Self { started, in_flight: InFlight::begin(client), remote, logged }, tracked)
     }
 
     /// Waits for what an answer needs besides the memory.
@@ -183,8 +185,8 @@ impl RequestReport {
         fetched: Option<Fetched>,
         waited_for: Option<&'static str>,
     ) -> Response {
-        let mut log_line = self.log_line.take();
-        let Self { started, in_flight, .. } = &self;
+        let logged = self.logged.take();
+        let Self { started, in_flight, remote, .. } = &self;
         let state = &in_flight.client.state;
         let status = response.status;
         let took = started.elapsed();
@@ -195,11 +197,12 @@ impl RequestReport {
             let (client, request) = (&*in_flight.client, &request);
             SlowRequest { request, client, took, waited_for }.answered(status, fetched.as_ref(), traces);
         }
-        if let Some(record) = &mut log_line {
-            record.answered(status, fetched.clone());
-        }
-        if let Some(countable) = self.countable(&request, &response, fetched) {
-            state.pull_queue.push(countable);
+        let log_line = logged.map(|request| {
+            let request = request.answered(status, fetched.clone());
+            AccessLogLine { request, remote: *remote, started: *started }
+        });
+        if let Some(what) = self.countable(&request, &response, fetched) {
+            state.pull_queue.push(CountableRequest { client: remote.ip(), what: Arc::new(what) });
         }
         let Self { in_flight, .. } = self;
         response.body.record(log_line, in_flight);
@@ -213,15 +216,14 @@ impl RequestReport {
         request: &Request<B>,
         response: &Response,
         fetched: Option<Fetched>,
-    ) -> Option<CountableRequest> {
+    ) -> Option<Countable> {
         let (state, status) = (&self.in_flight.client.state, response.status);
         let is_success = status.is_success() || status.is_redirection();
         let fetched = fetched.filter(|fetched| is_success && fetched.item.is_countable())?;
         let host = || Some((host::requested(request)?.into(), state.is_secure()));
-        Some(CountableRequest {
+        Some(Countable {
             fetched,
             got: request.method() == Method::GET && status != StatusCode::NOT_MODIFIED,
-            client: self.remote.ip(),
             user_agent: request.headers().get(USER_AGENT).and_then(user_agent),
             host: if state.pull_queue.notifier.is_some() { host() } else { None },
         })

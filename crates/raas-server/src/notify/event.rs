@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Notification;
 use crate::catalog::Manifest;
-use crate::fetched::{CountableRequest, one_tag};
+use crate::fetched::{Countable, CountableRequest, one_tag};
 
 /// The media type of a request with events.
 pub(super) const MEDIA_TYPE: &str = "application/vnd.docker.distribution.events.v1+json";
@@ -84,12 +84,13 @@ impl Notification for PullEvent {
 
 impl PullEvent {
     pub(crate) fn new(time: SystemTime, request: &CountableRequest, label: &str) -> Self {
-        let manifest = request.fetched.manifest();
-        let repository = request.fetched.repository.as_str().to_owned();
+        let Countable { fetched, host, user_agent, .. } = &*request.what;
+        let manifest = fetched.manifest();
+        let repository = fetched.repository.as_str().to_owned();
         let digest = manifest.map(|manifest| manifest.digest);
         let tag = one_tag(label).map(str::to_owned);
         let reference = digest.map(|digest| digest.to_string()).or_else(|| tag.clone());
-        let url = request.host.as_ref().zip(reference).map(|((host, secure), reference)| {
+        let url = host.as_ref().zip(reference).map(|((host, secure), reference)| {
             let scheme = if *secure { "https" } else { "http" };
             format!("{scheme}://{host}/v2/{repository}/manifests/{reference}")
         });
@@ -110,11 +111,11 @@ impl PullEvent {
             request: Request {
                 id: id(),
                 addr: request.client.to_string(),
-                host: request.host.as_ref().map(|(host, _)| host.to_string()).unwrap_or_default(),
+                host: host.as_ref().map(|(host, _)| host.to_string()).unwrap_or_default(),
                 method: "GET",
-                useragent: request.user_agent.as_deref().unwrap_or_default().to_owned(),
+                useragent: user_agent.as_deref().unwrap_or_default().to_owned(),
             },
-            actor: Actor { name: request.fetched.key.as_ref().map(|key| key.customer.to_string()) },
+            actor: Actor { name: fetched.key.as_ref().map(|key| key.customer.to_string()) },
         }
     }
 }

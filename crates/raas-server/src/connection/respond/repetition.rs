@@ -1,12 +1,14 @@
 //! Answers that are sent again, and how they are reported.
 
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
 
+use crate::access_log::{AccessLogLine, LoggedRequest};
 use crate::body::Body;
-use crate::fetched::CountableRequest;
+use crate::fetched::{Countable, CountableRequest};
+use crate::http::forwarded::Remote;
 use crate::in_flight::{ClientConnection, InFlight};
 use crate::metrics::{RedirectCounters, RedirectTarget};
 use crate::route::Api;
@@ -18,9 +20,11 @@ pub(in crate::connection) struct Repetition {
     /// The snapshot that the answer is from. Its memory is freed with the snapshot.
     pub(super) snapshot: Weak<Snapshot>,
     pub(super) status: StatusCode,
-    pub(super) countable: Option<CountableRequest>,
+    pub(super) countable: Option<Arc<Countable>>,
     /// The counters of its site, and what a redirect adds to them.
     pub(super) redirected: Option<(Arc<RedirectCounters>, RedirectTarget, u64)>,
+    /// What the access log says about it.
+    pub(super) logged: Option<Arc<LoggedRequest>>,
 }
 
 impl Repetition {
@@ -34,15 +38,21 @@ impl Repetition {
     pub(in crate::connection) fn report(&self, client: &Arc<ClientConnection>, started: Instant) -> Body {
         let in_flight = InFlight::begin(Arc::clone(client));
         let state = &client.state;
-        state.metrics.answered(Api::V2, self.status, started.elapsed());
-        if let Some(countable) = &self.countable {
-            state.pull_queue.push(CountableRequest { client: client.remote.ip(), ..countable.clone() });
+        // It takes a microsecond, which no bucket of the histogram tells from nothing.
+        state.metrics.answered(Api::V2, self.status, Duration::ZERO);
+        if let Some(what) = &self.countable {
+            let what = Arc::clone(what);
+            state.pull_queue.push(CountableRequest { client: client.remote.ip(), what });
         }
         if let Some((counters, target, bytes)) = &self.redirected {
             counters.add(*target, *bytes);
         }
+        let log_line = self.logged.as_ref().map(|request| {
+            let remote = Remote::Direct(client.remote);
+            AccessLogLine { request: Arc::clone(request), remote, started }
+        });
         let mut body = Body::empty();
-        body.record(None, in_flight);
+        body.record(log_line, in_flight);
         body
     }
 }
