@@ -20,7 +20,7 @@ use super::super::{respond_from_memory, respond_repeatably};
 use super::buffered::BufferedStream;
 use super::idle::IdleTimer;
 use super::interrupts::Interrupts;
-use super::prepared::{self, Found};
+use super::prepared::{self, Found, PlaceIndex};
 use super::{head, request, waiting};
 use crate::body::Body;
 use crate::in_flight::ClientConnection;
@@ -69,6 +69,7 @@ pub(super) async fn answer<S: AsyncRead + AsyncWrite + Plain + Unpin>(
     let mut waits_for_first = false;
     let (timer, requested) = (pin!(sleep_until(idle.until().into())), pin!(shutdown.requested()));
     let mut interrupts = Interrupts::new(Arc::clone(&is_stopping), requested, timer);
+    let mut place = PlaceIndex::default();
     loop {
         let next = std::future::poll_fn(|cx| {
             // Before the shutdown, so that a request that has arrived is answered.
@@ -100,7 +101,7 @@ pub(super) async fn answer<S: AsyncRead + AsyncWrite + Plain + Unpin>(
             Arrival::Exit(exit) => return exit,
         };
         let (now, is_last) = (Instant::now(), is_stopping.load(Ordering::Acquire));
-        let Some(mut answer) = Answer::to(&read, client, now, is_last) else {
+        let Some(mut answer) = Answer::to(&read, &mut place, client, now, is_last) else {
             // A copy: a client that waits, or sends the rest of its head slowly, must not keep the thread's buffer alive.
             let read = Bytes::copy_from_slice(&read);
             if stream.socket().is_some()
@@ -120,12 +121,22 @@ pub(super) async fn answer<S: AsyncRead + AsyncWrite + Plain + Unpin>(
             return Exit::NotPlain;
         };
         drop(read);
-        if answer.write(stream).await.is_err() || is_last {
+        let (written, is_at_once) = at_once_or_later(answer.write(stream)).await;
+        if written.is_err() || is_last {
             return Exit::Closed;
         }
         answer.forget();
-        // Read the clock again, because the client may have received the answer slowly.
-        idle.answered(&client.progress, Instant::now());
+        // The client may have received the answer slowly.
+        idle.answered(&client.progress, if is_at_once { now } else { Instant::now() });
+    }
+}
+
+/// The output of a future, and whether it did not have to wait.
+async fn at_once_or_later<F: Future>(future: F) -> (F::Output, bool) {
+    let mut future = pin!(future);
+    match std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
+        Poll::Ready(output) => (output, true),
+        Poll::Pending => (future.await, false),
     }
 }
 
@@ -153,11 +164,18 @@ struct Answer {
 }
 
 impl Answer {
-    /// The answer to a request with these bytes, if the fast path can answer it.
-    fn to(read: &Bytes, client: &Arc<ClientConnection>, now: Instant, is_last: bool) -> Option<Self> {
+    /// The answer to a request with these bytes, if the fast path can answer it. `last` is the place of the last request.
+    fn to(
+        read: &Bytes,
+        last: &mut PlaceIndex,
+        client: &Arc<ClientConnection>,
+        now: Instant,
+        is_last: bool,
+    ) -> Option<Self> {
         let mut begin = ANSWER.take();
         // The last answer has another head.
-        let found = if is_last { Found::Nothing } else { prepared::find(read, client, now, &mut begin) };
+        let found =
+            if is_last { Found::Nothing } else { prepared::find(read, last, client, now, &mut begin) };
         let place = match found {
             Found::Answer(body) => return Some(Self { begin, rest: Bytes::new(), _in_flight: body }),
             Found::Place(place) => Some(place),

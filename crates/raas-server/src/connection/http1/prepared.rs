@@ -51,15 +51,15 @@ struct PreparedAnswer {
     repetition: Repetition,
 }
 
-/// The place of a request that has come twice.
-#[derive(Debug, Clone, Copy)]
+/// The place of a request.
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct PlaceIndex(usize);
 
 /// What is known about a request.
 pub(super) enum Found {
     /// The answer, in the buffer. The request is in flight until the body is dropped.
     Answer(Body),
-    /// Its answer may be kept at this place.
+    /// It has come twice, and its answer may be kept at this place.
     Place(PlaceIndex),
     Nothing,
 }
@@ -71,31 +71,51 @@ impl Prepared {
     }
 }
 
-/// Looks for the answer to these bytes, and appends it to `out`.
-pub(super) fn find(read: &[u8], client: &Arc<ClientConnection>, now: Instant, out: &mut Vec<u8>) -> Found {
+impl Place {
+    /// Appends the answer to these bytes to `out`, if it is here.
+    fn answer(
+        &self,
+        read: &[u8],
+        client: &Arc<ClientConnection>,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> Option<Body> {
+        let answer = self.answer.as_ref().filter(|answer| {
+            now < answer.until && *answer.request == *read && answer.repetition.is_of(&client.state)
+        })?;
+        out.extend_from_slice(&answer.bytes);
+        let mut body = answer.repetition.report(client, now);
+        body.count(answer.body_length as u64);
+        Some(body)
+    }
+}
+
+/// Looks for the answer to these bytes, and appends it to `out`. `last` is the place of the connection's last request,
+/// which is often the same: then no hash is needed.
+pub(super) fn find(
+    read: &[u8],
+    last: &mut PlaceIndex,
+    client: &Arc<ClientConnection>,
+    now: Instant,
+    out: &mut Vec<u8>,
+) -> Found {
     if read.len() > MAX_REQUEST {
         return Found::Nothing;
     }
     PREPARED.with_borrow_mut(|Prepared { places, hasher, .. }| {
+        if let Some(body) = places[last.0].answer(read, client, now, out) {
+            return Found::Answer(body);
+        }
         let hash = hasher.hash_one(read);
-        let at = hash as usize % PLACES;
-        let place = &mut places[at];
+        *last = PlaceIndex(hash as usize % PLACES);
+        let place = &mut places[last.0];
         if place.last != hash {
             place.last = hash;
             return Found::Nothing;
         }
-        match &place.answer {
-            Some(answer)
-                if now < answer.until
-                    && *answer.request == *read
-                    && answer.repetition.is_of(&client.state) =>
-            {
-                out.extend_from_slice(&answer.bytes);
-                let mut body = answer.repetition.report(client, now);
-                body.count(answer.body_length as u64);
-                Found::Answer(body)
-            }
-            _ => Found::Place(PlaceIndex(at)),
+        match place.answer(read, client, now, out) {
+            Some(body) => Found::Answer(body),
+            None => Found::Place(*last),
         }
     })
 }
