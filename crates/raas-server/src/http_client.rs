@@ -46,7 +46,7 @@ impl Buffering {
     /// About the number of bytes.
     fn bytes(self) -> usize {
         match self {
-            Self::Full => 64 * 1024,
+            Self::Full => 128 * 1024,
             // The least that hyper takes.
             Self::Small => 8 * 1024,
         }
