@@ -22,8 +22,8 @@ import statistics
 import sys
 import tempfile
 
-from bench_serve import ACCEPT, EXAMPLE_KEYS, load
-from servers import on_one_core
+from bench_serve import ACCEPT, load
+from servers import EXAMPLE_KEYS, on_one_core
 
 from harness import measure, metadata
 from harness.process import free_port, wait_for

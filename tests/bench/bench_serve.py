@@ -20,7 +20,6 @@ usage: bench_serve.py [--busy] [ROUNDS [SECONDS [ROW...]]], a row by any part of
 
 import contextlib
 import dataclasses
-import itertools
 import json
 import os
 import pathlib
@@ -28,19 +27,26 @@ import re
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
-import threading
-import urllib.request
 
-from servers import LOAD_CORE, PLAIN, Server, nginx, on_one_core
+from servers import (
+    LOAD_CORE,
+    PLAIN,
+    Server,
+    arguments,
+    nginx,
+    nginx_log,
+    on_one_core,
+    raas_server,
+    write_tree,
+)
 
 from harness import metadata
 from harness.packages import ROOT, TARGET, program
 from harness.process import free_port, run
 from harness.raas import build
 
-CONNECTIONS, REPOSITORIES = 64, 10_000
+CONNECTIONS = 64
 ACCEPT = f"{metadata.MANIFEST}, {metadata.INDEX}"
 # Rows with their goals: nginx's processor time for a request by that of raas. wrk is near its own limit, so
 # rates say little about the servers.
@@ -51,11 +57,6 @@ GOALS = {
     "blob, public": 1.05,
     "blob, presigned": 1.0,
     "manifest by tag, docker-registry": 50,
-}
-# Of the AWS documentation: they sign, and open nothing.
-EXAMPLE_KEYS = {
-    "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
-    "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
 }
 
 
@@ -71,11 +72,7 @@ class Row:
 
 
 def main():
-    words = [word for word in sys.argv[1:] if word != "--busy"]
-    busy = len(words) < len(sys.argv) - 1
-    rounds = int(words[0]) if words else 5
-    seconds = int(words[1]) if len(words) > 1 else 4
-    wanted = words[2:] or [""]
+    busy, rounds, seconds, wanted = arguments()
     floors = example("bare"), example("floor"), uring()
     raas = build()
     with tempfile.TemporaryDirectory(prefix="raas-bench-") as folder, contextlib.ExitStack() as stack:
@@ -92,29 +89,19 @@ def main():
 def start(stack, work, raas, floors, busy):
     """Starts all servers, and returns the rows."""
     repository = metadata.typical(1)
-    others = (metadata.typical(number) for number in range(2, REPOSITORIES)) if busy else []
-    metadata.write(work / "tree", itertools.chain([repository], others), "0" * 40)
+    write_tree(work / "tree", repository, busy)
     digest, blob = repository.tags["1.0"], next(iter(repository.blobs))
     bucket = ["--bucket", "s3://acme-images", "--s3-region", "eu-central-1"]
     public = [*bucket, "--access", "public"]
 
-    def serve(name, *more):
-        port = free_port()
-        command = [raas, "serve", "acme", "--listen", f"127.0.0.1:{port}", "--metadata", work / "tree", *more]
-        metrics = free_port()
-        command += ["--metrics", f"127.0.0.1:{metrics}"] if busy else []
-        server = stack.enter_context(on_one_core(command, work, name, port, os.environ | EXAMPLE_KEYS))
-        if busy:
-            stack.enter_context(scraped(f"http://127.0.0.1:{metrics}/metrics"))
-        return server
+    def serve(name, *more, logs=busy):
+        options = ["--metadata", work / "tree", *more]
+        return raas_server(stack, raas, work, name, *options, logs=logs, scrape=busy)
 
-    quiet = [] if busy else ["--no-access-log"]
-    ours = serve("raas", *public, *quiet)
-    private = serve("raas-signed", *bucket, *quiet)
-    logging = serve("raas-logs", *public)
-    log = work / "nginx-busy.log" if busy else "off"
-    best = stack.enter_context(nginx(work, repository, digest, blob, log=log))
-    best_logging = stack.enter_context(nginx(work, repository, digest, blob, log=work / "nginx.log"))
+    ours, private = serve("raas", *public), serve("raas-signed", *bucket)
+    logging = serve("raas-logs", *public, logs=True)
+    best_logging = stack.enter_context(nginx(work, repository, digest, blob, log=nginx_log(work)))
+    best = best_logging if busy else stack.enter_context(nginx(work, repository, digest, blob))
     plain = stack.enter_context(nginx(work, repository, digest, blob, files=PLAIN))
     port = free_port()
     hyper, epoll, uring = floors
@@ -143,25 +130,6 @@ def start(stack, work, raas, floors, busy):
         Row("manifest by tag, with access logs", logging, best_logging, f"{manifests}/1.0"),
         Row("manifest by tag, docker-registry", ours, registry, f"{manifests}/1.0"),
     ]
-
-
-@contextlib.contextmanager
-def scraped(url):
-    """Asks for the metrics each second, as Prometheus does."""
-    over = threading.Event()
-
-    def ask():
-        while not over.wait(1):
-            with urllib.request.urlopen(url, timeout=30) as answer:
-                assert b"raas_" in answer.read()
-
-    asking = threading.Thread(target=ask)
-    asking.start()
-    try:
-        yield
-    finally:
-        over.set()
-        asking.join()
 
 
 @contextlib.contextmanager

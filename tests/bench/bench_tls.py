@@ -6,7 +6,10 @@ take turns in each round, and the median counts. Processor time is what is compa
 a connection, or a MiB. nginx is at its best for each row: no sendfile for a small file, sendfile for a layer
 without TLS, and large buffers and no files for a proxy. Prints the peak memory of the proxies, too.
 
-usage: bench_tls.py [ROUNDS [SECONDS [ROW...]]], a row by any part of its name
+With --busy, the server has 10,000 repositories, both write access logs, and raas is asked for its metrics
+each second.
+
+usage: bench_tls.py [--busy] [ROUNDS [SECONDS [ROW...]]], a row by any part of its name
 """
 
 import contextlib
@@ -16,17 +19,27 @@ import os
 import pathlib
 import re
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 
-from servers import CACHED, LOAD_CORE, SENDFILE, Server, file_server, nginx, on_one_core
+from servers import (
+    CACHED,
+    LOAD_CORE,
+    SENDFILE,
+    Server,
+    arguments,
+    file_server,
+    nginx,
+    nginx_log,
+    raas_server,
+    write_tree,
+)
 
 from harness import metadata
 from harness.measure import MIB, memory
 from harness.packages import program
-from harness.process import free_port, run
+from harness.process import run
 from harness.raas import build
 
 LAYER = 256 * MIB
@@ -50,13 +63,11 @@ class Row:
 
 
 def main():
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    seconds = int(sys.argv[2]) if len(sys.argv) > 2 else 4
-    wanted = sys.argv[3:] or [""]
+    busy, rounds, seconds, wanted = arguments()
     raas = build()
     os.sched_setaffinity(0, {int(LOAD_CORE)})
     with tempfile.TemporaryDirectory(prefix="raas-bench-") as folder, contextlib.ExitStack() as stack:
-        rows = start(stack, pathlib.Path(folder), raas)
+        rows = start(stack, pathlib.Path(folder), raas, busy)
         rows = [row for row in rows if any(part in row.name for part in wanted)]
         results = {row.name: ([], []) for row in rows}
         for _ in range(rounds):
@@ -69,7 +80,7 @@ def main():
         report(rows, results, rounds, seconds)
 
 
-def start(stack, work, raas):
+def start(stack, work, raas, busy):
     """Starts all servers, and returns the rows."""
     certificate, key = work / "tls.crt", work / "tls.key"
     make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
@@ -78,7 +89,7 @@ def start(stack, work, raas):
     repository = metadata.typical(1)
     digest, blob = repository.tags["1.0"], next(iter(repository.blobs))
     repository.blobs[blob]["size"] = LAYER
-    metadata.write(work / "tree", [repository], "0" * 40)
+    write_tree(work / "tree", repository, busy)
     layer = work / "bucket" / repository.name / "_v2" / "blobs" / blob
     layer.parent.mkdir(parents=True)
     with layer.open("wb") as out:
@@ -86,17 +97,16 @@ def start(stack, work, raas):
             out.write(os.urandom(MIB))
 
     def serve(name, *more, scheme="http", bucket=work / "bucket"):
-        port = free_port()
-        command = [raas, "serve", "acme", "--listen", f"127.0.0.1:{port}", "--no-access-log"]
-        command += ["--metadata", work / "tree", "--bucket", bucket, *more]
-        return stack.enter_context(on_one_core(command, work, name, port, scheme=scheme))
+        options = ["--metadata", work / "tree", "--bucket", bucket, *more]
+        return raas_server(stack, raas, work, name, *options, logs=busy, scrape=busy, scheme=scheme)
 
     tls = ["--tls-certificate", certificate, "--tls-key", key]
     plain, secure = serve("raas"), serve("raas-tls", *tls, scheme="https")
     both = {"tls": (certificate, key), "layer": layer}
 
     def peer(**options):
-        return stack.enter_context(nginx(work, repository, digest, blob, **options))
+        log = nginx_log(work) if busy else "off"
+        return stack.enter_context(nginx(work, repository, digest, blob, log=log, **options))
 
     small, large = peer(**both, files=CACHED), peer(layer=layer, files=SENDFILE)
     origin = stack.enter_context(file_server(work, work / "bucket", core=LOAD_CORE))

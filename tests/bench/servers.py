@@ -2,13 +2,25 @@
 
 import contextlib
 import dataclasses
+import itertools
+import os
 import pathlib
+import sys
+import threading
+import urllib.request
 
 from harness import measure, metadata
 from harness.packages import program
-from harness.process import Process, free_port, listens, running
+from harness.process import Process, free_port, listens, running, wait_for
 
 SERVER_CORE, LOAD_CORE = "0", "1"
+# The repositories of a busy server.
+REPOSITORIES = 10_000
+# Of the AWS documentation: they sign, and open nothing.
+EXAMPLE_KEYS = {
+    "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+}
 # As Debian ships it: each request opens the file, and sendfile needs a system call of its own after the head.
 PLAIN = "sendfile on; tcp_nopush on;"
 # At its best for small files: files stay open, and head and body leave in one system call.
@@ -56,6 +68,59 @@ def on_one_core(command, folder, name, port, environment=None, scheme="http", co
     pinned = ["taskset", "-c", core, first, *rest]
     with running(pinned, folder / f"{name}.log", environment, ready=lambda: listens(port)) as process:
         yield Server(name, port, process, scheme)
+
+
+def arguments():
+    """Whether the server is busy, how many rounds of how many seconds, and parts of the names of rows."""
+    words = [word for word in sys.argv[1:] if word != "--busy"]
+    rounds = int(words[0]) if words else 5
+    seconds = int(words[1]) if len(words) > 1 else 4
+    return len(words) < len(sys.argv) - 1, rounds, seconds, words[2:] or [""]
+
+
+def write_tree(tree, repository, busy):
+    """The metadata of a repository, and of all those that a busy server has."""
+    others = map(metadata.typical, range(2, REPOSITORIES + 1)) if busy else []
+    metadata.write(tree, itertools.chain([repository], others), "0" * 40)
+
+
+def raas_server(stack, raas, folder, name, *options, logs=False, scrape=False, scheme="http"):
+    """`raas serve`, with access logs in a file or without; with `scrape`, it is asked for its metrics."""
+    port, metrics = free_port(), free_port()
+    command = [raas, "serve", "acme", "--listen", f"127.0.0.1:{port}", *options]
+    command += [] if logs else ["--no-access-log"]
+    command += ["--metrics", f"127.0.0.1:{metrics}"] if scrape else []
+    server = on_one_core(command, folder, name, port, os.environ | EXAMPLE_KEYS, scheme)
+    server = stack.enter_context(server)
+    log = folder / f"{name}.log"
+    wait_for("the metadata", lambda: "metadata loaded" in log.read_text(), 60)
+    if scrape:
+        stack.enter_context(scraped(f"http://127.0.0.1:{metrics}/metrics"))
+    return server
+
+
+@contextlib.contextmanager
+def scraped(url):
+    """Asks for the metrics each second, as Prometheus does."""
+    over = threading.Event()
+
+    def ask():
+        while not over.wait(1):
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                assert b"raas_" in answer.read()
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        yield
+    finally:
+        over.set()
+        asking.join()
+
+
+def nginx_log(folder):
+    """A log as quick as nginx has one: it writes many lines at once."""
+    return f"{folder / 'nginx.log'} combined buffer=64k flush=1s"
 
 
 @contextlib.contextmanager
