@@ -3,6 +3,7 @@
 
 use std::fmt::{self, Debug};
 
+use serde::Serialize;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
@@ -86,8 +87,12 @@ impl Fields<'_, '_> {
         }
         match self.format {
             LogFormat::Text => write!(self.writer, "{text:?}"),
-            LogFormat::Json => self.writer.write_str(&serde_json::to_string(text).map_err(|_| fmt::Error)?),
+            LogFormat::Json => self.json(text),
         }
+    }
+
+    fn json(&mut self, value: &(impl Serialize + ?Sized)) -> fmt::Result {
+        self.writer.write_str(&serde_json::to_string(value).map_err(|_| fmt::Error)?)
     }
 
     /// Writes a field, unless one before could not be written.
@@ -117,8 +122,8 @@ impl Visit for Fields<'_, '_> {
 
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.record(field, |fields| match fields.format {
-            LogFormat::Json if !value.is_finite() => fields.writer.write_str("null"),
-            _ => write!(fields.writer, "{value:?}"),
+            LogFormat::Text => write!(fields.writer, "{value:?}"),
+            LogFormat::Json => fields.json(&value),
         });
     }
 
