@@ -121,22 +121,22 @@ pub(super) async fn answer<S: AsyncRead + AsyncWrite + Plain + Unpin>(
             return Exit::NotPlain;
         };
         drop(read);
-        let (written, is_at_once) = at_once_or_later(answer.write(stream)).await;
+        let mut has_waited = false;
+        let written = {
+            let mut writing = pin!(answer.write(stream));
+            let wait = std::future::poll_fn(|cx| {
+                let written = writing.as_mut().poll(cx);
+                has_waited |= written.is_pending();
+                written
+            });
+            wait.await
+        };
         if written.is_err() || is_last {
             return Exit::Closed;
         }
         answer.forget();
-        // The client may have received the answer slowly.
-        idle.answered(&client.progress, if is_at_once { now } else { Instant::now() });
-    }
-}
-
-/// The output of a future, and whether it did not have to wait.
-async fn at_once_or_later<F: Future>(future: F) -> (F::Output, bool) {
-    let mut future = pin!(future);
-    match std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
-        Poll::Ready(output) => (output, true),
-        Poll::Pending => (future.await, false),
+        // A client that received the answer slowly has its time from now on.
+        idle.answered(&client.progress, if has_waited { Instant::now() } else { now });
     }
 }
 
