@@ -181,7 +181,7 @@ bench-s3 *words:
 bench-sources *words:
     {{packages}} bench && python3 tests/bench/bench_sources.py {{words}}
 
-# Requests for a second and processor time, beside nginx and docker-registry; then `just bench-access`; root, Debian
+# Requests for a second and processor time, beside nginx and docker-registry, then `just bench-access`; `--busy` loads the server more; root, Debian
 bench-serve *words:
     {{packages}} bench && python3 tests/bench/bench_serve.py {{words}} && python3 tests/bench/bench_access.py
 
@@ -189,7 +189,7 @@ bench-serve *words:
 bench-access *words:
     {{packages}} bench && python3 tests/bench/bench_access.py {{words}}
 
-# TLS and layers from a folder, beside nginx; root, Debian
+# TLS, and layers from a folder or by proxy, beside nginx; `--busy` loads the server more; root, Debian
 bench-tls *words:
     {{packages}} bench && python3 tests/bench/bench_tls.py {{words}}
 
