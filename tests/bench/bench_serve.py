@@ -75,6 +75,7 @@ def main():
     busy, rounds, seconds, wanted = arguments()
     floors = example("bare"), example("floor"), uring()
     raas = build()
+    os.sched_setaffinity(0, {int(LOAD_CORE)})
     with tempfile.TemporaryDirectory(prefix="raas-bench-") as folder, contextlib.ExitStack() as stack:
         rows = start(stack, pathlib.Path(folder), raas, floors, busy)
         rows = [row for row in rows if any(part in row.name for part in wanted)]

@@ -112,7 +112,7 @@ def start(stack, work, raas, busy):
     origin = stack.enter_context(file_server(work, work / "bucket", core=LOAD_CORE))
     proxy = serve("raas-proxy", "--access", "proxy", bucket=origin.url(""))
     other_proxy = peer(layer="/" + str(layer.relative_to(work / "bucket")), origin=origin)
-    # Over TLS nginx copies the file whatever sendfile says.
+    # Without kTLS, which needs a module of the kernel, nginx copies the file over TLS whatever sendfile says.
     manifest = f"/v2/{repository.name}/manifests/1.0"
     content = f"/v2/{repository.name}/blobs/{blob}"
     handshake, mebibyte = "µs a connection", "µs a MiB"

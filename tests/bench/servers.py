@@ -1,5 +1,6 @@
 """Servers on one core, for comparisons: any program, and nginx with the bytes of raas in files."""
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import itertools
@@ -109,13 +110,13 @@ def scraped(url):
             with urllib.request.urlopen(url, timeout=30) as answer:
                 assert b"raas_" in answer.read()
 
-    asking = threading.Thread(target=ask)
-    asking.start()
-    try:
-        yield
-    finally:
-        over.set()
-        asking.join()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(ask)
+        try:
+            yield
+        finally:
+            over.set()
+        asking.result()
 
 
 def nginx_log(folder):

@@ -1,6 +1,7 @@
 //! The server's HTTP client. It fetches objects to pass on, and metadata from buckets, and sends notifications.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -28,25 +29,34 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How much of an answer a connection of the client buffers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Buffering {
+    /// For an answer to a client with one other in flight at most, while the server proxies few answers.
+    Large,
     /// For an answer to a client with few others in flight.
-    Full,
+    Medium,
     /// For a client with many answers in flight on one connection, so that all of them take not much more memory than a
     /// few.
     Small,
 }
 
 impl Buffering {
-    /// The buffering of an answer beside this many others on the client's connection.
-    pub(crate) fn beside(in_flight: u64) -> Self {
-        /// Few answers at once are enough to fill a client's line.
-        const FULL: u64 = 4;
-        if in_flight <= FULL { Self::Full } else { Self::Small }
+    /// The buffering of a proxied answer, if so many answers are in flight on its connection and so many proxied ones in the
+    /// whole server. Both numbers include it.
+    pub(crate) fn of(in_flight: u64, proxied: usize) -> Self {
+        /// More answers with large buffers could take the memory of a small machine.
+        const MAX_LARGE: usize = 128;
+        // Few answers at once are enough to fill a client's line.
+        match in_flight {
+            ..=2 if proxied <= MAX_LARGE => Self::Large,
+            ..=4 => Self::Medium,
+            _ => Self::Small,
+        }
     }
 
     /// About the number of bytes.
     fn bytes(self) -> usize {
         match self {
-            Self::Full => 128 * 1024,
+            Self::Large => 256 * 1024,
+            Self::Medium => 64 * 1024,
             // The least that hyper takes.
             Self::Small => 8 * 1024,
         }
@@ -58,20 +68,34 @@ impl Buffering {
 #[derive(Debug)]
 pub(crate) struct HttpClient {
     proxies: Arc<ForwardProxies>,
-    /// For the hosts that the operator has configured.
-    configured: OnceLock<Client>,
-    /// The same, with small buffers.
-    configured_small: OnceLock<Client>,
+    /// For the hosts that the operator has configured, one for each buffering.
+    configured: [OnceLock<Client>; 3],
     /// For the locations that vendors choose. Sites with the same list share connections: a connection that was allowed
     /// for one list may not be allowed for another.
     locations: Mutex<BTreeMap<(AllowedHosts, Buffering), Client>>,
+    /// The number of answers that are being proxied.
+    proxied: Arc<AtomicUsize>,
+}
+
+/// An answer that is being proxied, until this is dropped.
+pub(crate) struct Proxied(Arc<AtomicUsize>);
+
+impl Drop for Proxied {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl HttpClient {
     /// A client that sends its requests through these proxies.
     pub(crate) fn new(proxies: Arc<ForwardProxies>) -> Self {
-        let (configured, configured_small) = (OnceLock::new(), OnceLock::new());
-        Self { proxies, configured, configured_small, locations: Mutex::default() }
+        Self { proxies, configured: Default::default(), locations: Mutex::default(), proxied: Arc::default() }
+    }
+
+    /// Counts an answer that is proxied from now on. Returns how many there are, and what keeps it counted.
+    pub(crate) fn proxy(&self) -> (usize, Proxied) {
+        let before = self.proxied.fetch_add(1, Ordering::Relaxed);
+        (before + 1, Proxied(Arc::clone(&self.proxied)))
     }
 
     /// Sends a request, and again if the service is busy or the connection breaks before an answer.
@@ -98,7 +122,7 @@ impl HttpClient {
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        let answer = self.configured(Buffering::Full).send(request.body(Full::new(body))?).await?;
+        let answer = self.configured(Buffering::Medium).send(request.body(Full::new(body))?).await?;
         let status = answer.status();
         // Only the status matters.
         let _ = tokio::time::timeout(CONNECT, Limited::new(answer.into_body(), MAX).collect()).await;
@@ -106,11 +130,7 @@ impl HttpClient {
     }
 
     fn configured(&self, buffering: Buffering) -> &Client {
-        let client = match buffering {
-            Buffering::Full => &self.configured,
-            Buffering::Small => &self.configured_small,
-        };
-        client.get_or_init(|| self.client(None, buffering))
+        self.configured[buffering as usize].get_or_init(|| self.client(None, buffering))
     }
 
     /// The client for locations at the allowed hosts.

@@ -23,6 +23,8 @@ pub(crate) struct FileStream {
     start: u64,
     left: u64,
     state: ReadState,
+    /// The bytes that were read at once since the thread had its last turn for others.
+    at_once: u64,
 }
 
 /// A part of a file that is to be sent.
@@ -50,8 +52,11 @@ impl FileStream {
     /// matter.
     pub(super) const PIECE: u64 = 64 * 1024;
 
+    /// How many bytes are read at once before other connections of the thread have their turn.
+    const TURN: u64 = 1024 * 1024;
+
     pub(crate) fn new(file: File, path: String, start: u64, left: u64) -> Self {
-        Self { file: Arc::new(file), path, start, left, state: ReadState::Idle }
+        Self { file: Arc::new(file), path, start, left, state: ReadState::Idle, at_once: 0 }
     }
 
     /// The part of the file. Nothing of it may have been read.
@@ -70,8 +75,16 @@ impl FileStream {
             match &mut self.state {
                 ReadState::Over => return Poll::Ready(None),
                 ReadState::Idle if self.left == 0 => self.state = ReadState::Over,
+                ReadState::Idle if self.at_once >= Self::TURN => {
+                    self.at_once = 0;
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 ReadState::Idle => match self.read_at_once(size) {
-                    Some(piece) => return Poll::Ready(Some(Ok(self.take(piece)))),
+                    Some(piece) => {
+                        self.at_once += piece.len() as u64;
+                        return Poll::Ready(Some(Ok(self.take(piece))));
+                    }
                     None => self.read_aside(size),
                 },
                 ReadState::Reading(task) => {
@@ -136,7 +149,7 @@ fn length(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::io::Write as _;
 
@@ -191,5 +204,27 @@ mod tests {
             (error.kind(), &*error.to_string()),
             (io::ErrorKind::UnexpectedEof, "the file became shorter")
         );
+    }
+    #[test]
+    fn other_connections_have_their_turn() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&vec![1; 3 * FileStream::TURN as usize]).unwrap();
+        if read_in_memory(&file, &mut [0], 0).is_none() {
+            eprintln!(
+                "not tested: this file system cannot tell what is in memory, so another thread reads everything"
+            );
+            return;
+        }
+        let mut stream = FileStream::new(file, "app/blob".into(), 0, 3 * FileStream::TURN);
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let mut turns = vec![0];
+        loop {
+            match stream.poll_piece(&mut context, FileStream::PIECE) {
+                Poll::Ready(Some(piece)) => *turns.last_mut().unwrap() += piece.unwrap().len() as u64,
+                Poll::Ready(None) => break,
+                Poll::Pending => turns.push(0),
+            }
+        }
+        assert_eq!(turns, [FileStream::TURN; 3]);
     }
 }

@@ -10,6 +10,8 @@ use hyper::body::{Body as _, Incoming};
 use raas_types::{Digest, Sha256};
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::http_client::Proxied;
+
 /// The bytes of an object as they arrive. A piece is received only after the client has taken the one before, so memory
 /// is bounded by the buffers of the two connections.
 pub(crate) struct ProxyStream {
@@ -21,15 +23,22 @@ pub(crate) struct ProxyStream {
     /// The hash of the bytes so far, and the expected digest.
     check: Option<(Sha256, Digest)>,
     over: bool,
+    _proxied: Proxied,
 }
 
 /// How long a service may be silent in the middle of an object.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 impl ProxyStream {
-    pub(crate) fn new(incoming: Incoming, left: u64, what: String, expected: Option<Digest>) -> Self {
+    pub(crate) fn new(
+        incoming: Incoming,
+        left: u64,
+        what: String,
+        expected: Option<Digest>,
+        proxied: Proxied,
+    ) -> Self {
         let check = expected.map(|digest| (Sha256::default(), digest));
-        Self { incoming, left, what, patience: None, check, over: false }
+        Self { incoming, left, what, patience: None, check, over: false, _proxied: proxied }
     }
 
     /// The bytes that are still to come.

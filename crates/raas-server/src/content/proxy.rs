@@ -92,11 +92,12 @@ impl ProxyPlan {
             Opened::Error(ApiError::new(code, message))
         };
         let range = part.as_ref().filter(|part| part.status == StatusCode::PARTIAL_CONTENT).map(range);
-        let answer =
-            match source.fetch(client, method, size, range.as_slice(), Buffering::beside(in_flight)).await {
-                Ok(answer) => answer,
-                Err(fault) => return failed(ApiErrorCode::Unavailable, &fault),
-            };
+        let (count, proxied) = client.proxy();
+        let buffering = Buffering::of(in_flight, count);
+        let answer = match source.fetch(client, method, size, range.as_slice(), buffering).await {
+            Ok(answer) => answer,
+            Err(fault) => return failed(ApiErrorCode::Unavailable, &fault),
+        };
         let (head, incoming) = answer.into_parts();
         let length = head.headers.get(header::CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse().ok());
         let part = match (head.status, part, length) {
@@ -133,7 +134,7 @@ impl ProxyPlan {
                 ProxySource::Location { digest, .. } if part.status == StatusCode::OK => *digest,
                 _ => None,
             };
-            Body::proxied(ProxyStream::new(incoming, part.length, source.display_name(), expected))
+            Body::proxied(ProxyStream::new(incoming, part.length, source.display_name(), expected, proxied))
         };
         Opened::Answer(Box::new(Response { status: part.status, headers, body }))
     }

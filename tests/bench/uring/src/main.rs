@@ -48,7 +48,8 @@ fn main() -> io::Result<()> {
     ring.submitter().register_files_sparse(CONNECTIONS)?;
     let mut buffers = Buffers::register(&ring)?;
     let accept = opcode::AcceptMulti::new(Fd(listener.as_raw_fd())).allocate_file_index(true).build();
-    let mut next = vec![accept.user_data(ACCEPT)];
+    let accept = accept.user_data(ACCEPT);
+    let mut next = vec![accept.clone()];
     let mut done = Vec::new();
     loop {
         for entry in next.drain(..) {
@@ -59,7 +60,12 @@ fn main() -> io::Result<()> {
         for event in done.drain(..) {
             let (what, connection) = (event.user_data() >> 32 << 32, event.user_data() as u32);
             match (what, event.result()) {
-                (ACCEPT, index) if index >= 0 => next.push(receive(index as u32)),
+                (ACCEPT, index) if index >= 0 => {
+                    next.push(receive(index as u32));
+                    if !cqueue::more(event.flags()) {
+                        next.push(accept.clone());
+                    }
+                }
                 (RECEIVE, received) => {
                     if let Some(buffer) = cqueue::buffer_select(event.flags()) {
                         let whole = buffers.bytes(buffer, received).ends_with(b"\r\n\r\n");

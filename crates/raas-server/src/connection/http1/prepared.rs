@@ -16,7 +16,7 @@ use super::head;
 use crate::body::Body;
 use crate::in_flight::ClientConnection;
 
-/// The number of places. With its request, an answer takes at most 20 KiB.
+/// The number of places. With its request, an answer takes about 24 KiB at most.
 const PLACES: usize = 64;
 
 /// The longest request that is looked up, in bytes. Those of container clients have 200 to 500.

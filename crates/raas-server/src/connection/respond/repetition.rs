@@ -38,7 +38,7 @@ impl Repetition {
     pub(in crate::connection) fn report(&self, client: &Arc<ClientConnection>, started: Instant) -> Body {
         let in_flight = InFlight::begin(Arc::clone(client));
         let state = &client.state;
-        // It takes a microsecond, which no bucket of the histogram tells from nothing.
+        // It takes a microsecond: no bucket of the histogram tells that from nothing, and its sum hardly does.
         state.metrics.answered(Api::V2, self.status, Duration::ZERO);
         if let Some(what) = &self.countable {
             let what = Arc::clone(what);

@@ -34,7 +34,7 @@ impl BucketReader {
     ) -> Result<Response<Incoming>, Refusal> {
         let url = self.origin.url(&Method::GET, key, None)?;
         let headers = unless.map(|etag| (IF_NONE_MATCH, etag.clone()));
-        let response = self.client.fetch(&Method::GET, &url, headers.as_slice(), Buffering::Full).await;
+        let response = self.client.fetch(&Method::GET, &url, headers.as_slice(), Buffering::Medium).await;
         response.map_err(|error| Refusal::Ask(key.clone(), error))
     }
 
