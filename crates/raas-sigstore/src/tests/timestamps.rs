@@ -261,18 +261,14 @@ fn no_part_of_a_bundle_of_rekor_v2_can_be_changed() {
         changed[n] ^= 1;
         check(&with(&good, part, STANDARD.encode(changed)))
     };
-    for part in [
+    let parts = [
         "/verificationMaterial/certificate/rawBytes",
         &format!("{ENTRY}/canonicalizedBody"),
         &format!("{ENTRY}/inclusionProof/hashes/0"),
         "/dsseEnvelope/payload",
         "/dsseEnvelope/signatures/0/sig",
-    ] {
-        let bytes = STANDARD.decode(good.pointer(part).unwrap().as_str().unwrap()).unwrap();
-        for n in (0..bytes.len()).step_by(5) {
-            assert!(changed(part, &bytes, n).is_err(), "byte {n} of {part}");
-        }
-    }
+    ];
+    assert_no_byte_can_change(&good, &parts, check);
     // Nobody signs the frame of a timestamp, nor the name before the signature of a checkpoint. They change nothing.
     let part = "/verificationMaterial/timestampVerificationData/rfc3161Timestamps/0/signedTimestamp";
     let response = &timestamp.response;
