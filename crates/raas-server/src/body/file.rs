@@ -117,7 +117,7 @@ impl FileStream {
         }));
     }
 
-    /// Takes what another thread has read. That thread reads the next piece while this one is sent, if the disk has to.
+    /// Takes what another thread has read. If the next piece is not in memory, it is read while this one is sent.
     fn take_read(&mut self, read: io::Result<Vec<u8>>, size: u64) -> io::Result<Bytes> {
         match read {
             Ok(piece) => {
